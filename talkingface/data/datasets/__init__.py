@@ -1,0 +1,1 @@
+"""Datasets: layout, licence and citation in each docstring."""

@@ -1,0 +1,1 @@
+"""Procedural talking heads with exact labels."""

@@ -1,0 +1,1 @@
+"""Methods, the experts they rest on and the networks they share."""

@@ -1,0 +1,1 @@
+"""Networks trained on their own and then used by methods."""

@@ -1,0 +1,1 @@
+"""PC-AVS: pose-controllable talking faces (CVPR 2021)."""
