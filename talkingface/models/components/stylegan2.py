@@ -1,0 +1,447 @@
+"""Building blocks of StyleGAN2 and its synthesis network.
+
+Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020).
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ModulationForm = Literal["auto", "weights", "activations"]
+Modulation = Literal["weight", "adain"]
+Noise = Literal["fixed", "random"]
+
+
+class PixelNorm(nn.Module):
+    """Scale every vector to a root mean square of one: x / sqrt(mean(x^2) + 1e-8).
+
+    Shape:
+        - input and output: (B, C, ...), normalised over C.
+
+    Example:
+        >>> PixelNorm()(torch.tensor([[3.0, 4.0]])).square().mean().round(decimals=4)
+        tensor(1.)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise."""
+        return x * (x.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate: y = x (W lr_multiplier / sqrt(in))^T + lr_multiplier b.
+
+    Shape:
+        - input: (..., in_features); output: (..., out_features).
+
+    Example:
+        >>> EqualLinear(4, 2, bias=1.0)(torch.zeros(3, 4))[0].tolist()
+        [1.0, 1.0]
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: float = 0.0, lr_multiplier: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
+        self.lr_multiplier = lr_multiplier
+        self.scale = lr_multiplier / math.sqrt(in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        return F.linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
+
+
+def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
+    """Activation of StyleGAN2: sqrt(2) leaky_relu(x + bias, 0.2), which keeps the variance.
+
+    Shape:
+        - x: (B, C, ...); bias: (C,); output like x.
+
+    Example:
+        >>> fused_leaky_relu(torch.tensor([[1.0]]), torch.tensor([1.0])).round(decimals=4)
+        tensor([[2.8284]])
+    """
+    bias = bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))
+    return F.leaky_relu(x + bias, 0.2) * math.sqrt(2)
+
+
+class MappingNetwork(nn.Module):
+    """Mapping network z -> w: pixel norm, then equalised linear layers with fused leaky ReLU.
+
+    Shape:
+        - input and output: (B, dim).
+
+    Example:
+        >>> MappingNetwork(8, layers=2)(torch.randn(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, dim: int, layers: int = 8, lr_multiplier: float = 0.01) -> None:
+        super().__init__()
+        self.norm = PixelNorm()
+        self.layers = nn.ModuleList(
+            EqualLinear(dim, dim, lr_multiplier=lr_multiplier) for _ in range(layers)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map latents."""
+        w = self.norm(z)
+        for layer in self.layers:
+            w = F.linear(w, layer.weight * layer.scale)
+            w = fused_leaky_relu(w, layer.bias * layer.lr_multiplier)
+        return w
+
+
+class Blur(nn.Module):
+    """FIR low-pass filter outer([1, 3, 3, 1]) / 64 * gain with zero padding, as two one-dimensional passes.
+
+    Args:
+        padding: Zeros on each side; the output is 2 * padding - 3 larger than the input.
+        gain: Factor on the values; 4 after zero insertion by two.
+
+    Shape:
+        - input: (B, C, H, W); output: (B, C, H + 2 padding - 3, W + 2 padding - 3).
+
+    Example:
+        >>> Blur(padding=2)(torch.ones(1, 1, 6, 6))[0, 0, 3]
+        tensor([0.5000, 0.8750, 1.0000, 1.0000, 1.0000, 0.8750, 0.5000])
+    """
+
+    kernel: Tensor
+
+    def __init__(self, padding: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.padding = padding
+        kernel = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8 * math.sqrt(gain)
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter."""
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, 1, 4)
+        x = F.conv2d(x, kernel, padding=(0, self.padding), groups=channels)
+        return F.conv2d(x, kernel.transpose(2, 3), padding=(self.padding, 0), groups=channels)
+
+
+class Upsample(nn.Module):
+    """Double the size: zero insertion, then the FIR filter outer([1, 3, 3, 1]) / 16.
+
+    That equals bilinear interpolation of the image in a frame of zeros, which is how it is computed.
+
+    Shape:
+        - input: (B, C, H, W); output: (B, C, 2H, 2W).
+
+    Example:
+        >>> Upsample()(torch.ones(1, 1, 2, 2))[0, 0, 0]
+        tensor([0.5625, 0.7500, 0.7500, 0.5625])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up-sample."""
+        framed = F.pad(x, (1, 1, 1, 1))
+        return F.interpolate(framed, scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2].to(x.dtype)
+
+
+class ModulatedConv2d(nn.Module):
+    r"""Convolution whose input channels are scaled by a style, with optional demodulation.
+
+    :math:`w' = s\,w\,m_i`, :math:`w'' = w' / \sqrt{\sum_{i,k} w'^2 + 10^{-8}}` (equations 1 to 3), with
+    m = affine(style). Two forms give the same result: *weights* scales one kernel per sample and convolves with one
+    group per sample; *activations* scales the input, convolves all samples with the shared kernel and scales the
+    output. *auto* chooses (see :meth:`pick_form`).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Odd side of the kernel.
+        style_dim: Length of the style.
+        demodulate: Normalise the output to unit expected variance.
+        upsample: Double the size with a transposed convolution and a FIR filter.
+        form: Form of the computation.
+
+    Shape:
+        - x: (B, in_channels, H, W); style: (B, style_dim).
+        - output: (B, out_channels, H, W), or (B, out_channels, 2H, 2W) with `upsample`.
+
+    Example:
+        >>> conv = ModulatedConv2d(8, 4, 3, style_dim=16, upsample=True)
+        >>> conv(torch.randn(2, 8, 5, 5), torch.randn(2, 16)).shape
+        torch.Size([2, 4, 10, 10])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        style_dim: int,
+        demodulate: bool = True,
+        upsample: bool = False,
+        form: ModulationForm = "auto",
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.modulation = EqualLinear(style_dim, in_channels, bias=1.0)
+        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.demodulate = demodulate
+        self.form = form
+        self.blur = Blur(padding=1, gain=4.0) if upsample else None
+
+    def pick_form(self, x: Tensor) -> ModulationForm:
+        """Choose the faster form for an input."""
+        if self.form != "auto":
+            return self.form
+        return "weights" if x.shape[0] == 1 else "activations"
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Convolve."""
+        modulation = self.modulation(style)
+        if self.pick_form(x) == "weights":
+            return self._scaled_weights(x, modulation)
+        return self._scaled_activations(x, modulation)
+
+    def _demodulation(self, modulation: Tensor) -> Tensor:
+        # A sum over thousands of squares: in float32 also under autocast.
+        with torch.autocast(modulation.device.type, enabled=False):
+            wide = torch.promote_types(modulation.dtype, torch.float32)
+            energy = (self.weight.to(wide) * self.scale).square().sum((2, 3))
+            return (modulation.to(wide).square() @ energy.T + 1e-8).rsqrt()
+
+    def _scaled_weights(self, x: Tensor, modulation: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        weight = self.weight * self.scale * modulation.to(self.weight.dtype)[:, None, :, None, None]
+        if self.demodulate:
+            weight = weight * self._demodulation(modulation)[:, :, None, None, None]
+        weight = weight.to(x.dtype)
+        if self.blur is None:
+            y = F.conv2d(
+                x.reshape(1, -1, height, width),
+                weight.flatten(0, 1),
+                padding=weight.shape[-1] // 2,
+                groups=batch,
+            )
+        else:
+            y = F.conv_transpose2d(
+                x.reshape(1, -1, height, width),
+                weight.transpose(1, 2).flatten(0, 1),
+                stride=2,
+                groups=batch,
+            )
+            y = self.blur(y)
+        return y.view(batch, -1, *y.shape[-2:])
+
+    def _scaled_activations(self, x: Tensor, modulation: Tensor) -> Tensor:
+        x = x * modulation.to(x.dtype)[:, :, None, None]
+        weight = (self.weight * self.scale).to(x.dtype)
+        if self.blur is None:
+            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        else:
+            y = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        if self.demodulate:
+            y = y * self._demodulation(modulation).to(y.dtype)[:, :, None, None]
+        return y
+
+
+class AdaINConv2d(nn.Module):
+    """Plain convolution followed by adaptive instance normalisation, the ablation of weight modulation.
+
+    y = scale(style) * (h - mean(h)) / std(h) + shift(style) with h = conv(x). Huang and Belongie, "Arbitrary Style
+    Transfer in Real-time with Adaptive Instance Normalization" (2017), equation 8.
+
+    Shape:
+        - x: (B, in_channels, H, W); style: (B, style_dim).
+        - output: (B, out_channels, H, W), or (B, out_channels, 2H, 2W) with `upsample`.
+
+    Example:
+        >>> conv = AdaINConv2d(8, 4, 3, style_dim=16)
+        >>> conv(torch.randn(2, 8, 5, 5), torch.randn(2, 16)).shape
+        torch.Size([2, 4, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        style_dim: int,
+        upsample: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.style_scale = EqualLinear(style_dim, out_channels, bias=1.0)
+        self.style_shift = EqualLinear(style_dim, out_channels)
+        self.blur = Blur(padding=1, gain=4.0) if upsample else None
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Convolve, normalise, and apply the style."""
+        weight = (self.weight * self.scale).to(x.dtype)
+        if self.blur is None:
+            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        else:
+            y = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        scale, shift = self.style_scale(style).to(y.dtype), self.style_shift(style).to(y.dtype)
+        return F.instance_norm(y) * scale[:, :, None, None] + shift[:, :, None, None]
+
+
+class StyledConv(nn.Module):
+    """Styled 3x3 convolution, noise, bias and fused leaky ReLU.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        style_dim: Length of the style.
+        upsample: Double the size.
+        modulation: "weight" is StyleGAN2's, "adain" the ablation.
+
+    Shape:
+        - x: (B, in_channels, H, W); style: (B, style_dim); noise: (1 or B, 1, H', W').
+        - output: (B, out_channels, H', W') with H' = 2H if `upsample` else H.
+
+    Example:
+        >>> StyledConv(8, 4, 16)(torch.randn(2, 8, 5, 5), torch.randn(2, 16), torch.randn(1, 1, 5, 5)).shape
+        torch.Size([2, 4, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        upsample: bool = False,
+        modulation: Modulation = "weight",
+    ) -> None:
+        super().__init__()
+        kind = {"weight": ModulatedConv2d, "adain": AdaINConv2d}[modulation]
+        self.conv = kind(in_channels, out_channels, 3, style_dim, upsample=upsample)
+        self.noise_strength = nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        """Apply the layer."""
+        y = self.conv(x, style)
+        return fused_leaky_relu(y + (self.noise_strength * noise).to(y.dtype), self.bias)
+
+
+class ToRGB(nn.Module):
+    """1x1 convolution to RGB, modulated but not demodulated, added to the doubled image of the level before.
+
+    Args:
+        in_channels: Channels of the input.
+        style_dim: Length of the style.
+
+    Shape:
+        - x: (B, in_channels, H, W); style: (B, style_dim); skip: (B, 3, H/2, W/2) or None.
+        - output: (B, 3, H, W).
+
+    Example:
+        >>> ToRGB(8, 16)(torch.randn(2, 8, 4, 4), torch.randn(2, 16), torch.randn(2, 3, 2, 2)).shape
+        torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, in_channels: int, style_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(3, 1, 1))
+        self.upsample = Upsample()
+
+    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Compute the image of this level."""
+        # The image is a sum over the levels: kept in full precision under autocast.
+        rgb = self.conv(x, style).float() + self.bias
+        return rgb if skip is None else rgb + self.upsample(skip)
+
+
+class Synthesis(nn.Module):
+    """Synthesis network with skip connections to RGB, from a start map of any size.
+
+    Args:
+        size: Size of the image; size / 2 ** (len(channels) - 1) is the size of the start map.
+        style_dim: Length of the styles.
+        channels: Channels per level, from the start map to the image.
+        start_channels: Channels of the start map.
+        modulation: "weight" is StyleGAN2's, "adain" the ablation (its RGB layers stay modulated).
+
+    Shape:
+        - styles: (B, style_dim), or (B, slots, style_dim) with ``slots`` = 2 len(channels): layer `conv` takes slot
+          0, its RGB slot 1, level k takes 2k + 1, 2k + 2 and its RGB 2k + 3.
+        - start: (B, start_channels, s, s), or None for the learned constant.
+        - output: (B, 3, size, size), unbounded.
+
+    Raises:
+        ValueError: If the size does not divide.
+
+    Example:
+        >>> net = Synthesis(24, 16, (8, 8, 4), start_channels=8)
+        >>> net(torch.randn(2, 16)).shape, net.start_size
+        (torch.Size([2, 3, 24, 24]), 6)
+    """
+
+    def __init__(
+        self,
+        size: int,
+        style_dim: int,
+        channels: tuple[int, ...],
+        start_channels: int,
+        modulation: Modulation = "weight",
+    ) -> None:
+        super().__init__()
+        levels = len(channels) - 1
+        self.start_size, rest = divmod(size, 2**levels)
+        if rest or not self.start_size:
+            raise ValueError(
+                f"an image of {size} px cannot be reached by doubling {levels} times: "
+                f"choose a size divisible by {2**levels} or another number of channels"
+            )
+        self.slots = 2 * len(channels)
+        self.constant = nn.Parameter(
+            torch.randn(1, start_channels, self.start_size, self.start_size)
+        )
+        widths = [(start_channels, channels[0], False)]
+        for before, after in zip(channels, channels[1:], strict=False):
+            widths += [(before, after, True), (after, after, False)]
+        self.convs = nn.ModuleList(
+            StyledConv(before, after, style_dim, upsample, modulation)
+            for before, after, upsample in widths
+        )
+        self.to_rgbs = nn.ModuleList(ToRGB(after, style_dim) for after in channels)
+        for layer in range(len(widths)):
+            side = self.start_size * 2 ** ((layer + 1) // 2)
+            self.register_buffer(f"noise_{layer}", torch.randn(1, 1, side, side))
+
+    def forward(
+        self, styles: Tensor, start: Tensor | None = None, noise: Noise = "fixed"
+    ) -> Tensor:
+        """Generate images.
+
+        Raises:
+            ValueError: If the number of styles or the start map does not fit.
+        """
+        if styles.ndim == 2:
+            styles = styles[:, None].expand(-1, self.slots, -1)
+        if styles.shape[1] != self.slots:
+            raise ValueError(
+                f"got {styles.shape[1]} styles per image, the network takes {self.slots}"
+            )
+        batch = styles.shape[0]
+        x = self.constant.expand(batch, -1, -1, -1) if start is None else start
+        if x.shape != (batch, *self.constant.shape[1:]):
+            raise ValueError(
+                f"got a start map of shape {tuple(x.shape)}, the network takes "
+                f"{(batch, *self.constant.shape[1:])}"
+            )
+        rgb = None
+        for layer, conv in enumerate(self.convs):
+            fixed = self.get_buffer(f"noise_{layer}")
+            drawn = (
+                fixed if noise == "fixed" else fixed.new_empty(batch, *fixed.shape[1:]).normal_()
+            )
+            x = conv(x, styles[:, layer], drawn)
+            if layer % 2 == 0:
+                rgb = self.to_rgbs[layer // 2](x, styles[:, layer + 1], rgb)
+        return rgb

@@ -1,0 +1,64 @@
+"""VGG-19 features for the perceptual loss."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+
+class VGG19Features(nn.Module):
+    """Frozen VGG-19 trunk that returns relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1.
+
+    PC-AVS (like SPADE's released code, which it follows) feeds images in [-1, 1] without ImageNet normalisation.
+
+    Args:
+        weights: Local file with torchvision's VGG-19 state dict (``vgg19-*.pth``); None leaves random weights,
+            for instance because a state dict is loaded afterwards.
+
+    Shape:
+        - input: (B, 3, H, W) in [-1, 1], H, W >= 16.
+        - output: five maps, (B, 64, H, W), (B, 128, H/2, W/2), (B, 256, H/4, W/4), (B, 512, H/8, W/8) and
+          (B, 512, H/16, W/16).
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If the file is not torchvision's VGG-19.
+
+    Example:
+        >>> [f.shape[-1] for f in VGG19Features()(torch.zeros(1, 3, 32, 32))]
+        [32, 16, 8, 4, 2]
+    """
+
+    taps = (1, 6, 11, 20, 29)
+
+    def __init__(self, weights: str | Path | None = None) -> None:
+        super().__init__()
+        self.features = make_layers(cfgs["E"])[: self.taps[-1] + 1]
+        if weights is not None:
+            self._load(Path(weights))
+        self.requires_grad_(False)
+
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: no such file; give torchvision's VGG-19 weights (torchvision.models.VGG19_Weights)"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        wanted = self.state_dict()
+        if not wanted.keys() <= state.keys() or any(
+            state[k].shape != wanted[k].shape for k in wanted
+        ):
+            raise ValueError(
+                f"{path}: not a state dict of torchvision's vgg19 (keys features.0.weight ...)"
+            )
+        self.load_state_dict({key: state[key] for key in wanted})
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the five feature maps."""
+        outputs, x = [], images
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.taps:
+                outputs.append(x)
+        return outputs
