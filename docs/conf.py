@@ -15,11 +15,12 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx.ext.mathjax",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "generated/modules.rst"]
+default_role = "code"
 html_theme = "furo"
 html_title = f"talkingface {release}"
 
-# Pages of the API are made from the package, so that none can be forgotten; losses.md has the losses.
+# Pages of the API are made from the package, so that none is forgotten; losses.md has the losses.
 apidoc_modules = [
     {
         "path": "../talkingface",
