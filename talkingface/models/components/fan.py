@@ -21,15 +21,12 @@ class PreActivationBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         half, quarter = out_channels // 2, out_channels // 4
-        widths = (in_channels, half, quarter, quarter)
-        self.layers = nn.ModuleList(
-            nn.Sequential(
-                nn.BatchNorm2d(before),
-                nn.ReLU(),
-                nn.Conv2d(before, after, 3, padding=1, bias=False),
-            )
-            for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, half, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(half)
+        self.conv2 = nn.Conv2d(half, quarter, 3, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(quarter)
+        self.conv3 = nn.Conv2d(quarter, quarter, 3, padding=1, bias=False)
         self.shortcut: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.shortcut = nn.Sequential(
@@ -40,11 +37,10 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        outputs, y = [], x
-        for layer in self.layers:
-            y = layer(y)
-            outputs.append(y)
-        return torch.cat(outputs, 1) + self.shortcut(x)
+        a = self.conv1(F.relu(self.norm1(x)))
+        b = self.conv2(F.relu(self.norm2(a)))
+        c = self.conv3(F.relu(self.norm3(b)))
+        return torch.cat([a, b, c], 1) + self.shortcut(x)
 
 
 class Hourglass(nn.Module):

@@ -70,7 +70,23 @@ def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
     return F.leaky_relu(x + bias, 0.2) * math.sqrt(2)
 
 
-class MappingNetwork(nn.Module):
+class ActivatedLinear(EqualLinear):
+    """:class:`EqualLinear` followed by :func:`fused_leaky_relu`.
+
+    Shape:
+        - input: (..., in_features); output: (..., out_features).
+
+    Example:
+        >>> ActivatedLinear(4, 2, bias=1.0)(torch.zeros(3, 4))[0].round(decimals=4)
+        tensor([1.4142, 1.4142])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        return F.leaky_relu(super().forward(x), 0.2) * math.sqrt(2)
+
+
+class MappingNetwork(nn.Sequential):
     """Mapping network z -> w: pixel norm, then equalised linear layers with fused leaky ReLU.
 
     Shape:
@@ -82,19 +98,10 @@ class MappingNetwork(nn.Module):
     """
 
     def __init__(self, dim: int, layers: int = 8, lr_multiplier: float = 0.01) -> None:
-        super().__init__()
-        self.norm = PixelNorm()
-        self.layers = nn.ModuleList(
-            EqualLinear(dim, dim, lr_multiplier=lr_multiplier) for _ in range(layers)
+        super().__init__(
+            PixelNorm(),
+            *(ActivatedLinear(dim, dim, lr_multiplier=lr_multiplier) for _ in range(layers)),
         )
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map latents."""
-        w = self.norm(z)
-        for layer in self.layers:
-            w = F.linear(w, layer.weight * layer.scale)
-            w = fused_leaky_relu(w, layer.bias * layer.lr_multiplier)
-        return w
 
 
 class Blur(nn.Module):

@@ -1,0 +1,110 @@
+"""Convert the authors' checkpoints: rename by a table of regular expressions, and be strict."""
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Rule = tuple[str, str | None]
+
+
+def convert_state_dict(
+    state: Mapping[str, Tensor],
+    rules: Iterable[Rule],
+    target: Mapping[str, Tensor],
+    heads: str = r"(?!)",
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Rename the tensors of a checkpoint to those of a network.
+
+    Every rule is a pattern and its replacement. All rules are applied in turn to every key with :func:`re.sub`; a rule
+    with the replacement None drops the keys that it matches in full. What comes out must be exactly the keys of
+    `target`: nothing is left over and nothing is missing, except ``num_batches_tracked``, which checkpoints before
+    PyTorch 0.4.1 do not have. Tensors are reshaped where shapes differ only by axes of length one.
+
+    Args:
+        state: The checkpoint's tensors.
+        rules: The table.
+        target: State dict of the network, for its keys and shapes.
+        heads: Pattern of those checkpoint keys (in full) that may have another shape, for instance a classifier of
+            another number of classes. They are dropped; the target's own tensors stay.
+
+    Returns:
+        The complete state dict for the network, and the checkpoint keys dropped because of their shape.
+
+    Raises:
+        ValueError: If a key is unknown or missing, two keys become one, or a shape does not fit.
+
+    Example:
+        >>> network = torch.nn.Linear(2, 1)
+        >>> old = {"module.w": torch.ones(1, 2, 1), "module.b": torch.zeros(1), "module.unused": torch.zeros(3)}
+        >>> rules = [(r"module.unused", None), (r"^module.w$", "weight"), (r"^module.b$", "bias")]
+        >>> new, dropped = convert_state_dict(old, rules, network.state_dict())
+        >>> new["weight"], dropped
+        (tensor([[1., 1.]]), [])
+    """
+    rules = list(rules)
+    converted: dict[str, Tensor] = {}
+    dropped = []
+    for key, tensor in state.items():
+        name = _rename(key, rules)
+        if name is None:
+            continue
+        if name not in target:
+            raise ValueError(f"unknown key {key!r} in the checkpoint (it became {name!r})")
+        if name in converted:
+            raise ValueError(f"key {key!r} and another one of the checkpoint both became {name!r}")
+        wanted = target[name].shape
+        if [side for side in tensor.shape if side != 1] == [side for side in wanted if side != 1]:
+            converted[name] = tensor.reshape(wanted)
+        elif re.fullmatch(heads, key):
+            converted[name] = target[name]
+            dropped.append(key)
+        else:
+            raise ValueError(
+                f"key {key!r} of the checkpoint has shape {tuple(tensor.shape)}, "
+                f"the network needs {tuple(wanted)}"
+            )
+    missing = [name for name in target if name not in converted]
+    counters = [name for name in missing if name.endswith("num_batches_tracked")]
+    converted |= {name: torch.zeros_like(target[name]) for name in counters}
+    lost = sorted(set(missing) - set(counters))
+    if lost:
+        raise ValueError(f"the checkpoint lacks {len(lost)} tensors, first of all {lost[0]!r}")
+    return converted, dropped
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Read a PyTorch file that holds nothing but tensors and plain values.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a PyTorch file, or one that would have to run code to be read.
+
+    Example:
+        >>> read_checkpoint("latest_net_G.pth")
+        Traceback (most recent call last):
+        FileNotFoundError: latest_net_G.pth: no such file
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{path}: not a PyTorch file of plain tensors (files that run code are refused)"
+        ) from error
+
+
+def _rename(key: str, rules: list[Rule]) -> str | None:
+    name = key
+    for pattern, replacement in rules:
+        if replacement is not None:
+            name = re.sub(pattern, replacement, name)
+        elif re.fullmatch(pattern, name):
+            return None
+    return name
