@@ -214,6 +214,12 @@ def load_pretrained(
     Raises:
         FileNotFoundError: if there is no such model.
         ValueError: if it is a model of another class, or damaged in any way.
+
+    Example:
+        >>> load_pretrained(getfixture("tmp_path"))
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: ... is not a saved model: it has no config.json
     """
     source = _locate(path)
     wanted = resolve_class(cls, prefix="") if isinstance(cls, str) else cls
