@@ -1,3 +1,38 @@
-"""Talking-face generation: published methods, their losses and their data under one API."""
+"""Talking-face generation: published methods, their losses and their data under one API.
+
+Example:
+    >>> import talkingface
+    >>> sorted(talkingface.PCAVS.controls)
+    ['lip', 'pose']
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
+    from talkingface.models.experts.identity import IdentityClassifier
+    from talkingface.models.pc_avs.module import PCAVS
+    from talkingface.models.pc_avs.sync import PCAVSSync
 
 __version__ = "0.1.0"
+__all__ = ["PCAVS", "FolderDataModule", "IdentityClassifier", "PCAVSSync", "VoxCeleb2DataModule"]
+
+_HOME = {
+    "PCAVS": "talkingface.models.pc_avs.module",
+    "PCAVSSync": "talkingface.models.pc_avs.sync",
+    "IdentityClassifier": "talkingface.models.experts.identity",
+    "FolderDataModule": "talkingface.data.datamodules",
+    "VoxCeleb2DataModule": "talkingface.data.datamodules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `import talkingface` stays fast, its parts stay independent.
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'talkingface' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

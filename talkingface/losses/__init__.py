@@ -1,1 +1,32 @@
-"""Losses: pure functions of tensors."""
+"""Losses: pure functions of tensors, averaged; weights are applied by the caller."""
+
+from talkingface.losses.adversarial import (
+    discriminator_adversarial_loss,
+    feature_matching_loss,
+    generator_adversarial_loss,
+)
+from talkingface.losses.contrastive import (
+    cross_modal_l1,
+    info_nce,
+    inverse_distance_contrastive,
+    retrieval_accuracy,
+    symmetric_info_nce,
+)
+from talkingface.losses.disentanglement import sum_log_softmax_loss, uniform_softmax_loss
+from talkingface.losses.perceptual import LPIPSLoss, perceptual_loss, vgg_face_loss
+
+__all__ = [
+    "LPIPSLoss",
+    "cross_modal_l1",
+    "discriminator_adversarial_loss",
+    "feature_matching_loss",
+    "generator_adversarial_loss",
+    "info_nce",
+    "inverse_distance_contrastive",
+    "perceptual_loss",
+    "retrieval_accuracy",
+    "sum_log_softmax_loss",
+    "symmetric_info_nce",
+    "uniform_softmax_loss",
+    "vgg_face_loss",
+]

@@ -1,1 +1,1 @@
-"""Procedural talking heads with exact labels."""
+"""Talking-face generation: drawn people who speak, with exact labels."""

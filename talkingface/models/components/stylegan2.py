@@ -105,7 +105,7 @@ class MappingNetwork(nn.Sequential):
 
 
 class Blur(nn.Module):
-    """FIR low-pass filter outer([1, 3, 3, 1]) / 64 * gain with zero padding, as two one-dimensional passes.
+    """FIR low-pass filter outer([1, 3, 3, 1]) / 64 * gain with zero padding.
 
     Args:
         padding: Zeros on each side; the output is 2 * padding - 3 larger than the input.
@@ -124,15 +124,16 @@ class Blur(nn.Module):
     def __init__(self, padding: int, gain: float = 1.0) -> None:
         super().__init__()
         self.padding = padding
-        kernel = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8 * math.sqrt(gain)
-        self.register_buffer("kernel", kernel, persistent=False)
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps) * gain, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter."""
+        # One depthwise convolution: measured faster than two one-dimensional passes or shifted sums, and several times
+        # faster than a FIR filter folded into a 6x6 transposed convolution.
         channels = x.shape[1]
-        kernel = self.kernel.to(x.dtype).expand(channels, 1, 1, 4)
-        x = F.conv2d(x, kernel, padding=(0, self.padding), groups=channels)
-        return F.conv2d(x, kernel.transpose(2, 3), padding=(self.padding, 0), groups=channels)
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
+        return F.conv2d(x, kernel, padding=self.padding, groups=channels)
 
 
 class Upsample(nn.Module):

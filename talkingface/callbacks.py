@@ -1,0 +1,85 @@
+"""What a run shows: a picture grid and a short video per validation."""
+
+import io
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from talkingface.data.batch import FPS, Batch
+
+
+class LogFrames(pl.Callback):
+    """Log source, target and generated frames of the first validation batch to TensorBoard.
+
+    The grid's rows are clips; its columns are the source, then target above generated frame at
+    evenly spaced times. The video plays target and generated clips one above the other.
+
+    Args:
+        clips: Number of clips to show.
+        columns: Number of times to show in the grid.
+    """
+
+    def __init__(self, clips: int = 4, columns: int = 8) -> None:
+        self.clips, self.columns = clips, columns
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Log the first batch of a validation."""
+        writer = getattr(trainer.logger, "experiment", None)
+        if batch_idx or trainer.sanity_checking or not hasattr(writer, "add_image"):
+            return
+        real, fake = batch["video"][: self.clips].cpu(), outputs["frames"][: self.clips].cpu()
+        source = batch["source"][: self.clips, 0].cpu()
+        step = getattr(pl_module, "updates", trainer.global_step)
+        writer.add_image("validation/frames", frame_grid(source, real, fake, self.columns), step)
+        both = rearrange([real, fake], "k b t c h w -> t c (k h) (b w)")
+        writer.file_writer.add_summary(_animation("validation/video", both), step)
+
+
+def frame_grid(source: Tensor, real: Tensor, fake: Tensor, columns: int = 8) -> Tensor:
+    """A contact sheet: per clip the source, and real above generated frames over time.
+
+    Shape:
+        - ``source``: (B, 3, H, W); ``real``, ``fake``: (B, T, 3, H, W), in [-1, 1].
+        - Output: (3, B * 2 * H, (1 + columns) * W) and a little for borders, in [0, 1].
+
+    Example:
+        >>> frames = torch.zeros(2, 5, 3, 8, 8)
+        >>> frame_grid(frames[:, 0], frames, frames, columns=3).shape
+        torch.Size([3, 42, 42])
+    """
+    times = torch.linspace(0, real.shape[1] - 1, min(columns, real.shape[1])).round().long()
+    rows = []
+    for reference, target, result in zip(source, real, fake, strict=True):
+        rows += [reference[None], target[times], reference[None] * 0 - 1, result[times]]
+    frames = torch.cat(rows)
+    return make_grid(frames.clamp(-1, 1), nrow=1 + len(times), value_range=(-1, 1), normalize=True)
+
+
+def _animation(tag: str, frames: Tensor) -> Any:
+    """A TensorBoard summary that plays, as an animated GIF."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    pixels = frames.add(1).mul(127.5).round().clamp(0, 255).byte()
+    pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in pixels]
+    file = io.BytesIO()
+    pictures[0].save(
+        file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 // FPS, loop=0
+    )
+    height, width = frames.shape[-2:]
+    picture = Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
+    )
+    return Summary(value=[Summary.Value(tag=tag, image=picture)])

@@ -1,0 +1,284 @@
+"""Sound: any audio or video file becomes 16 kHz mono, in step with the pictures of the file."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from torch import Tensor
+
+from talkingface.data.batch import AUDIO_CONTEXT, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+
+_PREROLL = Fraction(1)  # seconds decoded before a window: codecs carry state from packet to packet
+_JITTER = Fraction(2, 1000)  # seconds a time stamp may be off (containers that round to 1 ms)
+_FILTER = 1024  # samples of the source around a window: more than the resampling filter is long
+
+
+@contextmanager
+def open_media(path: str | Path) -> Iterator[InputContainer]:
+    """Open a media file; whatever goes wrong while it is open is told in the library's own errors.
+
+    Args:
+        path: an audio or video file.
+
+    Yields:
+        The opened PyAV container.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is a folder, empty, damaged, cut off, or not a media file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: check the path.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder where a media file is needed: name a file in it.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes): copy or download it again.")
+    try:
+        # "file:" keeps a colon in a name from being taken for a protocol; the whitelist keeps a
+        # play list in disguise from fetching anything else.
+        options = {"protocol_whitelist": "file"}
+        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+            yield container
+    except (av.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{path} cannot be decoded ({reason}): it is damaged, cut off or no media file; "
+            "copy it again or convert it to mp4 or wav."
+        ) from error
+
+
+def video_stream(container: InputContainer) -> av.VideoStream | None:
+    """The first stream of moving pictures: a cover picture in a sound file does not count."""
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if not s.disposition & cover), None)
+
+
+def media_zero(container: InputContainer) -> Fraction:
+    """Time stamp, in seconds, that counts as time zero for the pictures and the sound of a file.
+
+    It is the start of the stream that starts first. Where the pictures start later than the
+    sound, less than a frame (40 ms) of sound may lie before it: zero is moved on until a whole
+    number of frames fits before the first picture, so that each picture falls on a frame of its
+    own and none is lost or doubled.
+    """
+    picture = video_stream(container)
+    streams = [*container.streams.audio[:1], *([picture] if picture else [])]
+    starts = [Fraction(s.start_time * s.time_base) for s in streams if s.start_time is not None]
+    if not starts:
+        return Fraction(0)
+    if picture is None or picture.start_time is None:
+        return min(starts)
+    first = Fraction(picture.start_time * picture.time_base)
+    return first - Fraction(math.floor((first - min(starts) + _JITTER) * FPS), FPS)
+
+
+def _sound_stream(container: InputContainer, path: str | Path) -> av.AudioStream:
+    if not container.streams.audio or not container.streams.audio[0].sample_rate:
+        raise ValueError(f"{path} has no sound: give a file with sound, or pass the sound apart.")
+    return container.streams.audio[0]
+
+
+def _mono(frame: av.AudioFrame) -> np.ndarray:
+    """Mean of the channels as float32 in [-1, 1]."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if np.issubdtype(samples.dtype, np.integer):
+        limits = np.iinfo(samples.dtype)
+        middle = 0 if limits.min else limits.max // 2 + 1
+        samples = (samples.astype(np.float64) - middle) / (limits.max - middle + 1)
+    return samples.mean(0).astype(np.float32)
+
+
+def _decode(
+    container: InputContainer, stream: av.AudioStream, first: int, last: float, seek: bool = True
+) -> Iterator[np.ndarray]:
+    """Sound at its own rate from sample ``first`` on, without gaps: time stamps say what is where.
+
+    Ends with sample ``last`` or with the file. Silence stands where the file has no sound.
+    """
+    rate, zero = stream.sample_rate, media_zero(container)
+    start = (stream.start_time or 0) * stream.time_base
+    begin = max(Fraction(first, rate) + zero - _PREROLL, start) if seek else start - _PREROLL
+    if begin != start:
+        container.seek(math.floor(begin / stream.time_base), stream=stream)
+    position = first  # how far the sound has been handed out
+    end: int | None = None  # where the newest frame ends
+    # The newest frame is held back: if it turns out to be the last, its padding is cut.
+    held, padding = np.zeros(0, np.float32), 0
+    for frame in container.decode(stream):
+        samples = _mono(frame)
+        index = end or 0
+        if frame.pts is not None:
+            index = round((frame.pts * frame.time_base - zero) * rate)
+            if end is not None and abs(index - end) <= _JITTER * rate:
+                index = end
+        if end is None and seek and begin != start and index > first:  # the seek landed too late
+            yield from _decode(container, stream, first, last, seek=False)
+            return
+        yield held
+        if index > position:
+            yield np.zeros(index - position, np.float32)
+        position = max(position, index)
+        end = index + len(samples)
+        held, padding = samples[position - index :], 0
+        position += len(held)
+        if frame.duration:  # of an mp4's last packet it may say that not all of it is sound
+            length = frame.duration * frame.time_base
+            if length + 2 * frame.time_base < Fraction(len(samples), rate):
+                padding = len(samples) - round(length * rate)
+        if position >= last:
+            padding = 0
+            break
+    yield held[: max(len(held) - padding, 0)]
+
+
+def read_audio(path: str | Path, start: int = 0, count: int | None = None) -> Tensor:
+    """Read a window of the sound of any audio or video file, at 16 kHz, mono.
+
+    Channels are averaged. Only the packets around the window are decoded. Time stamps are kept:
+    sample ``n`` is what sounds at time ``n / 16000`` of the file's zero (`media_zero`), which is
+    also the zero of its pictures, so that frame ``k`` of `talkingface.data.video.VideoClip` goes
+    with samples ``640 * k`` to ``640 * (k + 1)``. Silence stands where the file has no sound.
+
+    Args:
+        path: an audio or video file.
+        start: first sample; negative for sound before time zero.
+        count: number of samples; all up to the end of the sound if ``None``.
+
+    Returns:
+        float32 in [-1, 1], zero outside the file.
+
+    Shape:
+        - output: (count,)
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be decoded, or has no sound.
+
+    Example:
+        >>> import tempfile, wave
+        >>> path = tempfile.mkdtemp() + "/tone.wav"
+        >>> with wave.open(path, "wb") as file:
+        ...     file.setparams((2, 2, 8000, 0, "NONE", ""))
+        ...     _ = file.writeframes(bytes(4 * 8000))
+        >>> read_audio(path).shape, read_audio(path, start=-100, count=640).shape
+        (torch.Size([16000]), torch.Size([640]))
+    """
+    if count is not None and count < 0:
+        raise ValueError(f"count is {count}: ask for zero samples or more.")
+    with open_media(path) as container:
+        stream = _sound_stream(container, path)
+        rate = stream.sample_rate
+        # The source is cut where its samples coincide with samples at 16 kHz: any window then
+        # holds the same samples as the whole.
+        grid = rate // math.gcd(rate, SAMPLE_RATE)
+        first = (start * rate // SAMPLE_RATE - _FILTER) // grid * grid
+        last = math.inf
+        if count is not None:
+            last = (start + count) * rate // SAMPLE_RATE + _FILTER
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        length, parts = 0, [np.zeros(0, np.float32)]
+        for samples in _decode(container, stream, first, last):
+            if len(samples):
+                length += len(samples)
+                frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+                frame.sample_rate = rate
+                parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+        if not resampler.is_passthrough:
+            parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+    sound = torch.from_numpy(np.concatenate(parts)).clamp_(-1, 1)
+    skipped = start - first * SAMPLE_RATE // rate
+    if length == 0 and start <= 0:
+        raise ValueError(f"{path} has a sound track without a sample: give a file with sound.")
+    if count is None:
+        count = max(round((first + length) * SAMPLE_RATE / rate) - start, 0)
+    sound = sound[skipped : skipped + count]
+    return torch.nn.functional.pad(sound, (0, count - len(sound)))
+
+
+def audio_length(path: str | Path) -> int:
+    """Length of the sound of a file in samples at 16 kHz: that of ``read_audio(path)``.
+
+    Only the packets' time stamps and the last packets' sound are read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be decoded, or has no sound.
+
+    Example:
+        >>> import tempfile, wave
+        >>> path = tempfile.mkdtemp() + "/tone.wav"
+        >>> with wave.open(path, "wb") as file:
+        ...     file.setparams((1, 2, 48000, 0, "NONE", ""))
+        ...     _ = file.writeframes(bytes(2 * 4800))
+        >>> audio_length(path)
+        1600
+    """
+    with open_media(path) as container:
+        stream = _sound_stream(container, path)
+        stamps = [p.pts for p in container.demux(stream) if p.size and p.pts is not None]
+        tail = max(stamps, default=0) * stream.time_base - media_zero(container)
+    start = max(math.floor((tail - _PREROLL) * SAMPLE_RATE), 0)
+    return start + len(read_audio(path, start))
+
+
+def utterance_gain(audio: Tensor) -> float:
+    """Factor that brings a whole utterance to a loudness (rms) of 0.1: ``0.1 / max(rms, 1e-4)``.
+
+    A window's own loudness is not the utterance's, so this is taken over the whole sound. Digital
+    silence gives 1000, not infinity.
+
+    Shape:
+        - audio: (samples,) in [-1, 1].
+
+    Raises:
+        ValueError: if there is no sample.
+
+    Example:
+        >>> utterance_gain(torch.full((16000,), 0.25)), utterance_gain(torch.zeros(16000))
+        (0.4, 1000.0)
+    """
+    if audio.numel() == 0:
+        raise ValueError("The sound has no samples: give at least one.")
+    rms = audio.double().square().mean().sqrt().item()
+    return 0.1 / max(rms, 1e-4)
+
+
+def audio_window(audio: Tensor, start_frame: int, frames: int) -> Tensor:
+    """The sound of a window of frames with 0.2 s of context on each side, zero outside the sound.
+
+    Args:
+        audio: sound of the whole utterance at 16 kHz.
+        start_frame: first frame of the window; may lie outside the sound.
+        frames: number of frames.
+
+    Shape:
+        - audio: (samples,)
+        - output: (frames * 640 + 2 * 3200,)
+
+    Raises:
+        ValueError: if ``audio`` has more than one dimension or ``frames`` is below one.
+
+    Example:
+        >>> audio_window(torch.ones(16000), start_frame=0, frames=5).sum()
+        tensor(6400.)
+    """
+    if audio.dim() != 1:
+        raise ValueError(f"The sound has shape {tuple(audio.shape)}: give (samples,), mono.")
+    if frames < 1:
+        raise ValueError(f"frames is {frames}: ask for one frame or more.")
+    start = start_frame * SAMPLES_PER_FRAME - AUDIO_CONTEXT
+    stop = (start_frame + frames) * SAMPLES_PER_FRAME + AUDIO_CONTEXT
+    inside = audio[min(max(start, 0), len(audio)) : min(max(stop, 0), len(audio))]
+    before = min(max(-start, 0), stop - start)
+    window = audio.new_zeros(stop - start)
+    window[before : before + len(inside)] = inside
+    return window

@@ -1,0 +1,306 @@
+"""Data modules: find clips, split them, and load windows of them in batches."""
+
+import logging
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.distributed
+from pytorch_lightning import LightningDataModule, Trainer
+from torch.utils.data import DataLoader, Sampler
+
+from talkingface.data.datasets.clips import ClipDataset, ClipReader
+from talkingface.data.datasets.folder import find_folder_clips
+from talkingface.data.datasets.index import (
+    READ_ERRORS,
+    Box,
+    Clip,
+    ClipFile,
+    FailureLog,
+    index_clips,
+    list_reasons,
+)
+from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
+from talkingface.data.sampling import Span, WindowSampler, split_identities, split_time
+
+logger = logging.getLogger(__name__)
+
+Part = list[tuple[int, Span]]
+"""Clips of a split by index, and the frames of each that the split may use."""
+
+
+class ClipDataModule(LightningDataModule):
+    """Base of the data modules: everything but where the clips lie.
+
+    ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds out
+    that share of the identities, with all of their clips. Validation covers the held-out frames
+    completely and in order, and its ``source`` is the first frames of the clip.
+
+    Training windows are a pure function of (seed, epoch, rank, position): repeatable, the same
+    for any number of workers, shared out among processes, and continued from where a checkpoint was
+    written, also within an epoch. Nothing needs to be set in the trainer for that. The global
+    generators are never drawn from.
+
+    Files that cannot be used are reported, listed in :attr:`skipped`, and never stop the training.
+
+    Args:
+        root: folder of the clips.
+        size: side of the frames that come out.
+        frames: frames T of a window.
+        references: identity references N of a window.
+        batch_size: windows per batch and process.
+        num_workers: loading processes.
+        split: ``"time"`` or ``"identity"``.
+        val_fraction: held-out share in [0, 1); 0 holds nothing out.
+        seed: seed of the split by identity and of the windows.
+        box: crop taken before scaling, as fractions (top, left, bottom, right) of a frame. PC-AVS
+            takes rows 0 to 191 and columns 16 to 207 of 224 x 224 crops: ``[0, 16/224, 192/224,
+            208/224]``.
+        windows_per_clip: windows of every clip in an epoch.
+        cache: decode everything once and keep it in memory (3 * size**2 bytes per frame): for sets
+            of minutes.
+        index_file: JSON file that keeps what the headers say, for sets that take long to look
+            through.
+
+    Raises:
+        ValueError: if a value is out of range or, in ``setup``, if no clip can be used.
+        FileNotFoundError: in ``setup``, if there are no clips under ``root``.
+    """
+
+    train_dataset: ClipDataset
+    val_dataset: ClipDataset
+
+    def __init__(
+        self,
+        root: str,
+        size: int = 224,
+        frames: int = 5,
+        references: int = 1,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        split: Literal["time", "identity"] = "time",
+        val_fraction: float = 0.2,
+        seed: int = 0,
+        box: tuple[float, float, float, float] | None = None,
+        windows_per_clip: int = 1,
+        cache: bool = False,
+        index_file: str | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "size": size,
+            "frames": frames,
+            "references": references,
+            "batch_size": batch_size,
+            "windows_per_clip": windows_per_clip,
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}.")
+        if split not in ("time", "identity"):
+            raise ValueError(f'split must be "time" or "identity", not {split!r}.')
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be in [0, 1), not {val_fraction}.")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}.")
+        if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            raise ValueError(f"box must be (top, left, bottom, right) within [0, 1], not {box}.")
+        self.root = root
+        self.size = size
+        self.frames = frames
+        self.references = references
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.split = split
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self.box: Box | None = None if box is None else tuple(box)  # type: ignore[assignment]
+        self.windows_per_clip = windows_per_clip
+        self.cache = cache
+        self.index_file = index_file
+        self.class_names: list[str] = []
+        self._ready = False
+        self._skipped: dict[str, str] = {}
+        self._failures = FailureLog()
+
+    @abstractmethod
+    def find_clips(self) -> list[ClipFile]:
+        """Find the files below ``root``."""
+
+    @property
+    def num_identities(self) -> int:
+        """Number of identities, held-out ones included."""
+        return len(self.class_names)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Name -> reason of the files that are not used, found by now in any loading process."""
+        return self._skipped | self._failures.reasons()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find, index and split the clips."""
+        if self._ready:
+            return
+        clips, self._skipped = index_clips(self.find_clips(), self.box, self.index_file)
+        reader = ClipReader(clips, self.size, self.box)
+        train, val = self._split(clips)
+        if self.cache:
+            train, val = self._fill_cache(reader, train, val)
+        if not train:
+            raise ValueError(f"{self.root} has no usable clip: {list_reasons(self._skipped)}.")
+        if self._skipped:
+            reasons = list_reasons(self._skipped)
+            logger.warning("%d clips are not used: %s.", len(self._skipped), reasons)
+        self.class_names = sorted({clips[member].identity for member, _ in [*train, *val]})
+        self.train_dataset = self._dataset(reader, train)
+        self.val_dataset = self._dataset(reader, val)
+        self._ready = True
+
+    def _dataset(self, reader: ClipReader, part: Part) -> ClipDataset:
+        return ClipDataset(
+            reader,
+            [member for member, _ in part],
+            [span for _, span in part],
+            self.frames,
+            self.references,
+            self.class_names,
+            self._failures,
+        )
+
+    def _split(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
+        if self.split == "time":
+            return self._split_by_time(clips)
+        train: Part = []
+        val: Part = []
+        held_out = self.held_out_identities(clips)
+        for member, clip in enumerate(clips):
+            if clip.frame_count < self.frames + self.references:
+                self._skip_short(clip, self.frames + self.references)
+            else:
+                part = val if clip.identity in held_out else train
+                part.append((member, Span(0, clip.frame_count)))
+        return train, val
+
+    def _split_by_time(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
+        train: Part = []
+        val: Part = []
+        for member, clip in enumerate(clips):
+            spans = split_time(clip.frame_count, self.frames, self.references, self.val_fraction)
+            if spans is None:
+                needed = self.frames * (2 if self.val_fraction else 1) + self.references
+                self._skip_short(clip, needed)
+                continue
+            train.append((member, spans[0]))
+            if spans[1].length:
+                val.append((member, spans[1]))
+        return train, val
+
+    def _skip_short(self, clip: Clip, needed: int) -> None:
+        self._skipped[clip.name] = f"too short: {clip.frame_count} frames, {needed} or more needed"
+
+    def held_out_identities(self, clips: Sequence[Clip]) -> set[str]:
+        """The identities that ``split="identity"`` holds out."""
+        names = [clip.identity for clip in clips]
+        return split_identities(names, self.val_fraction, self.seed)[1]
+
+    def _fill_cache(self, reader: ClipReader, train: Part, val: Part) -> tuple[Part, Part]:
+        broken = set()
+        for member in sorted({member for member, _ in [*train, *val]}):
+            try:
+                reader.cache(member)
+            except READ_ERRORS as error:
+                broken.add(member)
+                self._skipped[reader.clips[member].name] = str(error)
+        return [p for p in train if p[0] not in broken], [p for p in val if p[0] not in broken]
+
+    def train_dataloader(self) -> DataLoader:
+        """Windows drawn at random, from where the trainer stands."""
+        self.setup()
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler = WindowSampler(
+            self.train_dataset.spans,
+            self.frames,
+            self.references,
+            self.batch_size,
+            self.windows_per_clip,
+            self.seed,
+            torch.distributed.get_rank() if distributed else 0,
+            torch.distributed.get_world_size() if distributed else 1,
+        )
+        if self.trainer is not None:
+            sampler.resume(*resume_point(self.trainer))
+        return self._loader(self.train_dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The held-out frames, in order; an empty list where nothing is held out."""
+        self.setup()
+        return self._loader(self.val_dataset) if len(self.val_dataset) else []
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The held-out frames, as for validation."""
+        return self.val_dataloader()
+
+    def _loader(self, dataset: ClipDataset, sampler: Sampler | None = None) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Its own, because a loader draws a number each time that it is iterated.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+def resume_point(trainer: Trainer) -> tuple[int, int]:
+    """The epoch and the number of its batches that a trainer has behind it.
+
+    Lightning counts the batches of an epoch that it resumes but does not skip them in the loader.
+    """
+    loop = trainer.fit_loop
+    epoch = loop.epoch_progress.current.processed
+    if not loop.restarting:
+        return epoch, 0
+    # Lightning believes that no loader but a stateful one can be continued.
+    warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
+    return epoch, loop.epoch_loop.batch_progress.current.processed
+
+
+class FolderDataModule(ClipDataModule):
+    """Any folder of face clips, at any depth.
+
+    The identity is the first sub-folder, or the clip itself where it lies in the folder. Clips are
+    square crops of one face with sound, e.g. from ``talkingface prepare``.
+
+    For the arguments see :class:`ClipDataModule`.
+    """
+
+    def find_clips(self) -> list[ClipFile]:
+        """Find all video files."""
+        return find_folder_clips(self.root)
+
+
+class VoxCeleb2DataModule(ClipDataModule):
+    """VoxCeleb2 (or anything laid out like it) in the corpus's own folders.
+
+    ``root/{dev,test}/id*/<video>/<clip>.mp4`` (with or without an ``mp4`` folder below ``dev`` and
+    ``test``) or ``root/id*/<video>/<clip>.mp4``. Where both ``dev`` and ``test`` are there,
+    ``split="identity"`` is the corpus's own: the identities of ``test`` are held out, and
+    ``val_fraction`` is not used. See :mod:`talkingface.data.datasets.voxceleb2` for access, licence
+    and citation.
+
+    For the arguments see :class:`ClipDataModule`.
+    """
+
+    def find_clips(self) -> list[ClipFile]:
+        """Find the corpus's clips."""
+        return find_voxceleb2_clips(self.root)
+
+    def held_out_identities(self, clips: Sequence[Clip]) -> set[str]:
+        """The identities of ``test`` where the corpus's own split is there."""
+        test = {clip.identity for clip in clips if clip.name.startswith("test/")}
+        if test and any(clip.name.startswith("dev/") for clip in clips):
+            return test
+        return super().held_out_identities(clips)

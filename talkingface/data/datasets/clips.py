@@ -1,0 +1,234 @@
+"""Windows of clips as items of the batch: frames, identity references, sound and labels."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import resize
+
+from talkingface.data.audio import audio_window, read_audio, utterance_gain
+from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
+from talkingface.data.datasets.index import (
+    READ_ERRORS,
+    Box,
+    Clip,
+    FailureLog,
+    box_pixels,
+    list_reasons,
+)
+from talkingface.data.sampling import Span, Window, count_tiles, tile_window
+from talkingface.data.video import VideoClip
+
+_KNOWN_CLIPS = 64  # whose packets' time stamps are kept (about 10 kB each)
+
+
+def crop_and_resize(frames: Tensor, size: int, box: Box | None = None) -> Tensor:
+    """Cut ``box`` out of frames and scale it to ``size`` with antialiasing.
+
+    Shape:
+        - frames: (..., 3, H, W) uint8
+        - returns: (..., 3, size, size) uint8
+
+    Example:
+        >>> crop_and_resize(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), 96, (0, 0, 0.5, 0.5)).shape
+        torch.Size([2, 3, 96, 96])
+    """
+    top, left, bottom, right = box_pixels(frames.shape[-2], frames.shape[-1], box)
+    frames = frames[..., top:bottom, left:right]
+    if frames.shape[-2:] != (size, size):
+        frames = resize(frames, [size, size], antialias=True)
+    return frames.contiguous()
+
+
+class ClipReader:
+    """Reads frames and sound of clips at the working size.
+
+    No file stays open between reads, so a reader can go to any process. Utterance gains are shared
+    between processes: each is computed once.
+
+    Args:
+        clips: the clips, as from :func:`~talkingface.data.datasets.index.index_clips`.
+        size: side of the frames that come out.
+        box: crop taken before scaling, as fractions (top, left, bottom, right).
+    """
+
+    def __init__(self, clips: Sequence[Clip], size: int, box: Box | None = None) -> None:
+        self.clips = clips
+        self.size = size
+        self.box = box
+        self._gains = torch.full((len(clips),), math.nan).share_memory_()
+        self._known: OrderedDict[int, VideoClip] = OrderedDict()
+        self._frames: dict[int, Tensor] = {}
+        self._audio: dict[int, Tensor] = {}
+
+    def _clip(self, clip: int) -> VideoClip:
+        """The clip's index of packets, read anew only if it was not among the last ones."""
+        if clip not in self._known:
+            self._known[clip] = VideoClip(self.clips[clip].path)
+        self._known.move_to_end(clip)
+        if len(self._known) > _KNOWN_CLIPS:
+            self._known.popitem(last=False)
+        return self._known[clip]
+
+    def cache(self, clip: int) -> None:
+        """Decode a clip once and keep its frames and sound in memory."""
+        if clip in self._frames:
+            return
+        count = self.clips[clip].frame_count
+        # Piece by piece: only frames of the working size are ever held for the whole clip.
+        parts = [self.frames(clip, k, min(32, count - k)) for k in range(0, count, 32)]
+        self._audio[clip] = read_audio(self.clips[clip].path)
+        self._frames[clip] = torch.cat(parts)
+
+    def frames(self, clip: int, start: int, count: int) -> Tensor:
+        """Frames ``start`` to ``start + count - 1``.
+
+        Shape:
+            - returns: (count, 3, size, size) uint8
+
+        Raises:
+            ValueError: if the file has fewer frames than its header says.
+        """
+        if clip in self._frames:
+            return self._frames[clip][start : start + count]
+        return self._fit(self._clip(clip).read(start, count), count)
+
+    def frames_at(self, clip: int, indices: Sequence[int]) -> Tensor:
+        """Single frames.
+
+        Shape:
+            - returns: (len(indices), 3, size, size) uint8
+        """
+        if clip in self._frames:
+            return self._frames[clip][list(indices)]
+        return self._fit(self._clip(clip)[list(indices)], len(indices))
+
+    def _fit(self, frames: Tensor, count: int) -> Tensor:
+        if len(frames) != count:
+            raise ValueError(f"cut off: {len(frames)} of {count} frames could be read")
+        return crop_and_resize(frames, self.size, self.box)
+
+    def audio(self, clip: int, start: int, frames: int) -> Tensor:
+        """Sound of ``frames`` frames from ``start`` with context, zero outside the file.
+
+        Shape:
+            - returns: (frames * 640 + 2 * 3200,) float32 in [-1, 1]
+        """
+        if clip in self._audio:
+            return audio_window(self._audio[clip], start, frames)
+        first = start * SAMPLES_PER_FRAME - AUDIO_CONTEXT
+        return read_audio(
+            self.clips[clip].path, first, frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
+        )
+
+    def gain(self, clip: int) -> Tensor:
+        """Factor that brings the clip's whole sound to an rms of 0.1.
+
+        Shape:
+            - returns: () float32
+        """
+        if self._gains[clip].isnan():
+            whole = self._audio[clip] if clip in self._audio else read_audio(self.clips[clip].path)
+            self._gains[clip] = float(utterance_gain(whole))
+        return self._gains[clip].clone()
+
+
+class ClipDataset(Dataset[dict[str, Any]]):
+    """Windows of clips: ``dataset[Window(...)]`` reads what is asked for, and nothing is random.
+
+    ``dataset[k]`` for an integer is window number ``k`` of those that cover all spans completely and
+    in order, with each clip's first frames as references: what validation reads.
+
+    A file that cannot be read is reported once and left out from then on; a fixed window of the next
+    clip takes its place, so that a batch always has its size.
+
+    Args:
+        reader: reads the clips.
+        members: the clips of this split, as indices into ``reader.clips``.
+        spans: the frames of each member that the split may use.
+        frames: frames T of a window.
+        references: references N of a window.
+        class_names: names of the identities; an item's ``identity`` is an index into them.
+        failures: where unreadable files are noted.
+
+    Raises:
+        ValueError: on reading, if no clip at all can be read.
+    """
+
+    def __init__(
+        self,
+        reader: ClipReader,
+        members: Sequence[int],
+        spans: Sequence[Span],
+        frames: int,
+        references: int,
+        class_names: Sequence[str],
+        failures: FailureLog,
+    ) -> None:
+        self.reader = reader
+        self.members = members
+        self.spans = spans
+        self.frames = frames
+        self.references = references
+        self.failures = failures
+        self._labels = {name: label for label, name in enumerate(class_names)}
+        self._ends = np.cumsum([count_tiles(span, frames) for span in spans])
+
+    def __len__(self) -> int:
+        """Number of windows that cover all spans."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def window(self, index: int) -> Window:
+        """Window number ``index`` of those that cover all spans in order.
+
+        Raises:
+            IndexError: if there is no such window.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Window {index} of {len(self)}.")
+        clip = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[clip - 1]) if clip else 0
+        return tile_window(clip, self.spans[clip], self.frames, self.references, index - first)
+
+    def __getitem__(self, request: Window | int) -> dict[str, Any]:
+        """Read a window, or a fixed other one where its file is broken.
+
+        Shape:
+            the keys and shapes of :class:`~talkingface.data.batch.Batch` without the leading B
+        """
+        wanted = request if isinstance(request, Window) else self.window(request)
+        for offset in range(len(self.members)):
+            window = self._replace(wanted, offset) if offset else wanted
+            clip = self.reader.clips[self.members[window.clip]]
+            if clip.name in self.failures:
+                continue
+            try:
+                return self._read(window)
+            except READ_ERRORS as error:
+                self.failures.add(clip.name, str(error))
+        reasons = list_reasons(self.failures.reasons())
+        raise ValueError(f"None of {len(self.members)} clips can be read: {reasons}.")
+
+    def _replace(self, wanted: Window, offset: int) -> Window:
+        clip = (wanted.clip + offset) % len(self.members)
+        span = self.spans[clip]
+        index = wanted.start % count_tiles(span, self.frames)
+        return tile_window(clip, span, self.frames, self.references, index)
+
+    def _read(self, window: Window) -> dict[str, Any]:
+        member = self.members[window.clip]
+        clip = self.reader.clips[member]
+        return {
+            "video": self.reader.frames(member, window.start, self.frames),
+            "source": self.reader.frames_at(member, window.references),
+            "audio": self.reader.audio(member, window.start, self.frames),
+            "audio_gain": self.reader.gain(member),
+            "clip": clip.name,
+            "start": window.start,
+            "identity": self._labels[clip.identity],
+        }

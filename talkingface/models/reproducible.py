@@ -1,0 +1,162 @@
+"""What every trained module shares: frames as floats on the device, and a resume that is exact."""
+
+import random
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.distributed import all_gather_object, get_world_size, is_available, is_initialized
+
+from talkingface.data.batch import Batch
+from talkingface.models.pretrained import PretrainedMixin
+
+
+def generator_states() -> dict[str, Any]:
+    """States of the Python, numpy, torch and CUDA random generators, in plain values and tensors.
+
+    Example:
+        >>> states = generator_states()
+        >>> first = torch.rand(1)
+        >>> restore_generators(states)
+        >>> bool(torch.rand(1) == first)
+        True
+    """
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (str(name), np.asarray(keys).tolist(), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_generators(states: Mapping[str, Any]) -> None:
+    """Put the generators back where [`generator_states`][] found them."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+class ReproducibleModule(PretrainedMixin, pl.LightningModule):
+    """A LightningModule that resumes bit-equal and that takes [`Batch`][talkingface.data.batch.Batch].
+
+    Lightning restores weights, optimizers and loops, but no random generator. Here the states of
+    all generators, of every rank, travel in the checkpoint. They are put back when the first
+    batch after a resume reaches the device, since whatever is drawn before (the seeds of loader
+    workers, say) was drawn in the uninterrupted run too, or does not count.
+    """
+
+    _resumed: dict[str, Any] | None = None
+    _frozen: list[str]
+
+    def freeze_parts(self, module: nn.Module, prefixes: list[str]) -> None:
+        """Freeze the parts of ``module`` by name; their batch statistics stand still as well."""
+        freeze(module, prefixes)
+        self._frozen = [
+            name
+            for name, part in self.named_modules()
+            if list(part.parameters()) and not any(p.requires_grad for p in part.parameters())
+        ]
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, all but the frozen parts."""
+        super().train(mode)
+        for name in getattr(self, "_frozen", ()):
+            self.get_submodule(name).eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the random generators' states, one entry per rank."""
+        super().on_save_checkpoint(checkpoint)
+        states: list[Any] = [generator_states()]
+        if is_available() and is_initialized():
+            states = states * get_world_size()
+            all_gather_object(states, generator_states())
+        checkpoint["generators"] = states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the states for the first batch."""
+        states = checkpoint.get("generators")
+        # After a change of the number of processes there is no state to go on with.
+        if states and self._trainer is not None and len(states) == self.trainer.world_size:
+            self._resumed = states[self.global_rank]
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Put the generators back before the first batch after a resume is used."""
+        if self._resumed is not None and self.trainer.training:
+            restore_generators(self._resumed)
+            self._resumed = None
+        return batch
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn ``uint8`` frames into floats in [-1, 1]; bytes travel four times as fast."""
+        for key in ("video", "source", "driving", "faces"):
+            value = batch.get(key)
+            if isinstance(value, Tensor) and value.dtype == torch.uint8:
+                batch[key] = value.float().div_(127.5).sub_(1.0)  # type: ignore[literal-required]
+        return batch
+
+
+def parameter_groups(
+    module: nn.Module, lr: float, factors: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Split a module's trainable parameters by learning rate.
+
+    Args:
+        module: Whose parameters to train; frozen ones are left out.
+        lr: The learning rate.
+        factors: Prefix of a parameter's name -> what its learning rate is multiplied by. Where
+            two prefixes fit, the longer one counts.
+
+    Raises:
+        ValueError: If no parameter begins with one of the prefixes.
+
+    Example:
+        >>> net = nn.ModuleDict({"encoder": nn.Linear(2, 2), "generator": nn.Linear(2, 2)})
+        >>> [group["lr"] for group in parameter_groups(net, 0.1, {"encoder": 0.5})]
+        [0.1, 0.05]
+    """
+    factors = dict(factors or {})
+    check_prefixes(module, factors)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            prefix = max((p for p in factors if name.startswith(p)), key=len, default=None)
+            factor = 1.0 if prefix is None else factors[prefix]
+            groups.setdefault(factor, []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: item[0] != 1.0)
+    return [{"params": parameters, "lr": lr * factor} for factor, parameters in ordered]
+
+
+def freeze(module: nn.Module, prefixes: list[str]) -> None:
+    """Stop training the parameters whose names begin with one of the prefixes.
+
+    Raises:
+        ValueError: If no parameter begins with one of the prefixes.
+
+    Example:
+        >>> net = nn.ModuleDict({"encoder": nn.Linear(2, 2), "generator": nn.Linear(2, 2)})
+        >>> freeze(net, ["encoder"])
+        >>> [name for name, p in net.named_parameters() if p.requires_grad]
+        ['generator.weight', 'generator.bias']
+    """
+    check_prefixes(module, prefixes)
+    for name, parameter in module.named_parameters():
+        if any(name.startswith(prefix) for prefix in prefixes):
+            parameter.requires_grad_(False)
+
+
+def check_prefixes(module: nn.Module, prefixes: Mapping[str, float] | list[str]) -> None:
+    """Raise a ValueError that names the first prefix which no parameter begins with."""
+    names = [name for name, _ in module.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            parts = ", ".join(sorted({name.split(".")[0] for name in names}))
+            raise ValueError(f"no parameter begins with {prefix!r}; the parts are {parts}.")

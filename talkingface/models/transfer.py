@@ -1,0 +1,48 @@
+"""Carry weights from one stage of training into the next."""
+
+import logging
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+
+def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> list[str]:
+    """Load weights strictly, all but classifiers with another number of classes.
+
+    Args:
+        state: Weights under the names of ``module``'s own.
+        module: What to load them into.
+        source: Where they come from, for messages.
+
+    Returns:
+        Names of the classifier weights that keep their own values.
+
+    Raises:
+        ValueError: If a name is missing or unknown, or another shape differs.
+
+    Example:
+        >>> few, many = nn.ModuleDict(), nn.ModuleDict()
+        >>> few["classifier"], many["classifier"] = nn.Linear(4, 2), nn.Linear(4, 3)
+        >>> transfer(few.state_dict(), many, "stage one")
+        ['classifier.weight', 'classifier.bias']
+    """
+    own = module.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or unknown:
+        raise ValueError(
+            f"{source}: weights do not fit {type(module).__name__}: "
+            f"missing {missing[:3]}, unknown {unknown[:3]}; use the same sizes in both stages."
+        )
+    differing = [name for name in own if own[name].shape != state[name].shape]
+    heads = [name for name in differing if any("classifier" in p for p in name.split("."))]
+    if other := [name for name in differing if name not in heads]:
+        raise ValueError(
+            f"{source}: {other[0]} has shape {tuple(state[other[0]].shape)}, expected "
+            f"{tuple(own[other[0]].shape)}; use the same sizes in both stages."
+        )
+    module.load_state_dict({**state, **{name: own[name] for name in heads}})
+    if heads:
+        log.info("%s: other number of classes, not loaded: %s", source, ", ".join(heads))
+    return heads
