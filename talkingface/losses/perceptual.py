@@ -7,8 +7,6 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -105,7 +103,7 @@ class LPIPSLoss(nn.Module):
 
     Args:
         trunk: torchvision's AlexNet or VGG-16 weights: a state dict, or the path of a local
-            `.pth` or `.safetensors` file that holds one. Only the `features.*` keys are used.
+            `.pth` file that holds one. Only the `features.*` keys are used.
         net: Which trunk it is.
 
     Shape:
@@ -169,10 +167,8 @@ def _read_state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give the path of local trunk weights")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
+    except (UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"{path}: not a file of weights only: {error}") from error
     if not isinstance(weights, Mapping):
         raise ValueError(f"{path}: holds a {type(weights).__name__}, not a state dict")

@@ -1,0 +1,48 @@
+import math
+
+import pytest
+import torch
+
+from talkingface.losses.disentanglement import sum_log_softmax_loss, uniform_softmax_loss
+from tests.losses import close, expected, inp_normal
+
+LOSSES = [uniform_softmax_loss, sum_log_softmax_loss]
+
+
+def test_released_numbers() -> None:
+    logits = inp_normal("pcavs_losses/logits", 6, 17, scale=2)
+    close(uniform_softmax_loss(logits), expected("pcavs_losses", "l2softmax"))
+    close(sum_log_softmax_loss(logits), expected("pcavs_losses", "sum_log_softmax"))
+
+
+def test_hand_computed_values() -> None:
+    logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])  # 3/4 and 1/4; 1/2 and 1/2
+    close(uniform_softmax_loss(logits), (1 / 16 + 1 / 16) / 4)
+    close(sum_log_softmax_loss(logits), math.log(4 / 3) / 4)
+
+
+def test_a_sure_classifier_reaches_the_bound() -> None:
+    sure = 100.0 * torch.eye(5)
+    close(uniform_softmax_loss(sure), 4 / 25)
+    close(sum_log_softmax_loss(sure), 80 - math.log(5))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_constant_and_the_order_of_classes_do_not_matter(loss: type) -> None:
+    logits = torch.randn(4, 9)
+    close(loss(logits[:, torch.randperm(9)] + torch.randn(4, 1)), loss(logits))
+    close(loss(torch.full((3, 9), 7.0)), 0.0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients(loss: type) -> None:
+    assert torch.autograd.gradcheck(
+        loss, (torch.randn(3, 4, dtype=torch.float64, requires_grad=True),)
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 4), (4, 0)])
+def test_bad_logits_are_refused(loss: type, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="logits must be"):
+        loss(torch.zeros(shape))
