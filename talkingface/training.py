@@ -12,6 +12,10 @@ from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import ReproducibleModule
 
 
+CONFIGS = Path(__file__).parent / "configs"
+"""Configurations that come with the package."""
+
+
 class TalkingFaceCLI(LightningCLI):
     """LightningCLI with ``--init.<stage> PATH`` and a model folder at the end of ``fit``.
 
@@ -74,8 +78,26 @@ def count_identities(data: pl.LightningDataModule) -> int:
     return int(getattr(data, "num_identities", 1))
 
 
+def find_configs(arguments: list[str]) -> list[str]:
+    """Replace names of configs that come with the package by their paths.
+
+    Example:
+        >>> Path(find_configs(["fit", "--config", "pc_avs/main_tiny"])[-1]).name
+        'main_tiny.yaml'
+    """
+    found = []
+    for argument in arguments:
+        option, equals, value = argument.rpartition("=")
+        bundled = CONFIGS / f"{value}.yaml"
+        after_config = option == "--config" or (not equals and found[-1:] in (["--config"], ["-c"]))
+        if after_config and not Path(value).is_file() and bundled.is_file():
+            argument = f"{option}{equals}{bundled}"
+        found.append(argument)
+    return found
+
+
 def train(arguments: list[str]) -> None:
-    """Run ``fit``, ``validate``, ``test`` or ``predict``."""
+    """Run ``fit``, ``validate``, ``test`` or ``predict``; see ``talkingface fit --help``."""
     TalkingFaceCLI(
         ReproducibleModule,
         pl.LightningDataModule,
@@ -84,6 +106,6 @@ def train(arguments: list[str]) -> None:
         save_config_callback=SaveConfigCallback,
         save_config_kwargs={"overwrite": True},
         parser_kwargs={"parser_mode": "yaml"},
-        args=arguments,
+        args=find_configs(arguments),
         seed_everything_default=0,
     )

@@ -54,6 +54,11 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
         ) from error
 
 
+def seconds(stamp: int | None, base: Fraction | None) -> Fraction:
+    """A time stamp, counted in ticks of ``base`` seconds, in seconds; a missing one is zero."""
+    return (stamp or 0) * (base or Fraction(0))
+
+
 def video_stream(container: InputContainer) -> av.VideoStream | None:
     """The first stream of moving pictures: a cover picture in a sound file does not count."""
     cover = av.stream.Disposition.attached_pic
@@ -70,12 +75,12 @@ def media_zero(container: InputContainer) -> Fraction:
     """
     picture = video_stream(container)
     streams = [*container.streams.audio[:1], *([picture] if picture else [])]
-    starts = [Fraction(s.start_time * s.time_base) for s in streams if s.start_time is not None]
+    starts = [seconds(s.start_time, s.time_base) for s in streams if s.start_time is not None]
     if not starts:
         return Fraction(0)
     if picture is None or picture.start_time is None:
         return min(starts)
-    first = Fraction(picture.start_time * picture.time_base)
+    first = seconds(picture.start_time, picture.time_base)
     return first - Fraction(math.floor((first - min(starts) + _JITTER) * FPS), FPS)
 
 
@@ -91,9 +96,9 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
     if np.issubdtype(samples.dtype, np.integer):
-        limits = np.iinfo(samples.dtype)
-        middle = 0 if limits.min else limits.max // 2 + 1
-        samples = (samples.astype(np.float64) - middle) / (limits.max - middle + 1)
+        unsigned = samples.dtype == np.uint8
+        scale = 128 if unsigned else -int(np.iinfo(samples.dtype).min)
+        samples = samples / scale - unsigned
     return samples.mean(0).astype(np.float32)
 
 
@@ -105,10 +110,10 @@ def _decode(
     Ends with sample ``last`` or with the file. Silence stands where the file has no sound.
     """
     rate, zero = stream.sample_rate, media_zero(container)
-    start = (stream.start_time or 0) * stream.time_base
+    start = seconds(stream.start_time, stream.time_base)
     begin = max(Fraction(first, rate) + zero - _PREROLL, start) if seek else start - _PREROLL
     if begin != start:
-        container.seek(math.floor(begin / stream.time_base), stream=stream)
+        container.seek(math.floor(begin / seconds(1, stream.time_base)), stream=stream)
     position = first  # how far the sound has been handed out
     end: int | None = None  # where the newest frame ends
     # The newest frame is held back: if it turns out to be the last, its padding is cut.
@@ -117,7 +122,7 @@ def _decode(
         samples = _mono(frame)
         index = end or 0
         if frame.pts is not None:
-            index = round((frame.pts * frame.time_base - zero) * rate)
+            index = round((seconds(frame.pts, frame.time_base) - zero) * rate)
             if end is not None and abs(index - end) <= _JITTER * rate:
                 index = end
         if end is None and seek and begin != start and index > first:  # the seek landed too late
@@ -131,8 +136,8 @@ def _decode(
         held, padding = samples[position - index :], 0
         position += len(held)
         if frame.duration:  # of an mp4's last packet it may say that not all of it is sound
-            length = frame.duration * frame.time_base
-            if length + 2 * frame.time_base < Fraction(len(samples), rate):
+            length = seconds(frame.duration, frame.time_base)
+            if length + seconds(2, frame.time_base) < Fraction(len(samples), rate):
                 padding = len(samples) - round(length * rate)
         if position >= last:
             padding = 0
@@ -192,8 +197,7 @@ def read_audio(path: str | Path, start: int = 0, count: int | None = None) -> Te
                 frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
                 frame.sample_rate = rate
                 parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
-        if not resampler.is_passthrough:
-            parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+        parts += [part.to_ndarray()[0] for part in resampler.resample(None) if part is not None]
     sound = torch.from_numpy(np.concatenate(parts)).clamp_(-1, 1)
     skipped = start - first * SAMPLE_RATE // rate
     if length == 0 and start <= 0:
@@ -225,7 +229,7 @@ def audio_length(path: str | Path) -> int:
     with open_media(path) as container:
         stream = _sound_stream(container, path)
         stamps = [p.pts for p in container.demux(stream) if p.size and p.pts is not None]
-        tail = max(stamps, default=0) * stream.time_base - media_zero(container)
+        tail = seconds(max(stamps, default=0), stream.time_base) - media_zero(container)
     start = max(math.floor((tail - _PREROLL) * SAMPLE_RATE), 0)
     return start + len(read_audio(path, start))
 

@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, Sampler
 from talkingface.data.datasets.clips import ClipDataset, ClipReader
 from talkingface.data.datasets.folder import find_folder_clips
 from talkingface.data.datasets.index import (
-    READ_ERRORS,
     Box,
     Clip,
     ClipFile,
     FailureLog,
     index_clips,
     list_reasons,
+    reason_of,
 )
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
 from talkingface.data.sampling import Span, WindowSampler, split_identities, split_time
@@ -34,8 +34,8 @@ Part = list[tuple[int, Span]]
 class ClipDataModule(LightningDataModule):
     """Base of the data modules: everything but where the clips lie.
 
-    ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds out
-    that share of the identities, with all of their clips. Validation covers the held-out frames
+    ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds
+    out that share of the identities, with all of their clips. Validation covers the held-out frames
     completely and in order, and its ``source`` is the first frames of the clip.
 
     Training windows are a pure function of (seed, epoch, rank, position): repeatable, the same
@@ -209,9 +209,9 @@ class ClipDataModule(LightningDataModule):
         for member in sorted({member for member, _ in [*train, *val]}):
             try:
                 reader.cache(member)
-            except READ_ERRORS as error:
+            except Exception as error:
                 broken.add(member)
-                self._skipped[reader.clips[member].name] = str(error)
+                self._skipped[reader.clips[member].name] = reason_of(error)
         return [p for p in train if p[0] not in broken], [p for p in val if p[0] not in broken]
 
     def train_dataloader(self) -> DataLoader:
@@ -260,12 +260,13 @@ def resume_point(trainer: Trainer) -> tuple[int, int]:
     Lightning counts the batches of an epoch that it resumes but does not skip them in the loader.
     """
     loop = trainer.fit_loop
-    epoch = loop.epoch_progress.current.processed
+    epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
     if not loop.restarting:
         return epoch, 0
     # Lightning believes that no loader but a stateful one can be continued.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
-    return epoch, loop.epoch_loop.batch_progress.current.processed
+    batches: int = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+    return epoch, batches
 
 
 class FolderDataModule(ClipDataModule):

@@ -7,11 +7,10 @@ eye, right eye, nose, left and right corner of the mouth, where left is the left
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from os import PathLike
 
 import numpy as np
 import torch
@@ -549,7 +548,7 @@ class CroppedClip:
     def __init__(self, clip: VideoClip, track: FaceTrack, size: int | None = None) -> None:
         self.clip = clip
         self.track = track
-        self.path: str | PathLike[str] = clip.path
+        self.path = clip.path
         self.has_audio = clip.has_audio
         self.frame_count = len(track)
         self.height = self.width = size or track.template.size
@@ -567,12 +566,13 @@ class CroppedClip:
         count = self.frame_count - start if count is None else count
         return self._crop(self.clip.read(start, count), slice(start, start + count))
 
-    def __getitem__(self, index: int | slice | list[int]) -> Tensor:
-        """Return the frame, or the frames, of an index, a slice or a list of indices."""
-        if isinstance(index, int):
-            return self[[index]][0]
-        indices = list(range(self.frame_count))[index] if isinstance(index, slice) else index
-        return self._crop(self.clip[indices], indices)
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Tensor:
+        """Return the frame of an index, or the frames of a slice or a list of indices."""
+        if isinstance(index, slice):
+            index = range(self.frame_count)[index]
+        if isinstance(index, Sequence):
+            return self._crop(self.clip[index], list(index))
+        return self[[index]][0]
 
     def iterate(self, start: int = 0) -> Iterator[Tensor]:
         """Yield the frames, (3, size, size) uint8, one after another; memory stays flat."""

@@ -96,7 +96,8 @@ def draw_window(
     """Draw a window of a span, and references from the span's other frames.
 
     Example:
-        >>> window = draw_window(3, Span(10, 18), frames=5, references=3, rng=np.random.default_rng(0))
+        >>> rng = np.random.default_rng(0)
+        >>> window = draw_window(3, Span(10, 18), frames=5, references=3, rng=rng)
         >>> sorted([*range(window.start, window.start + 5), *window.references])
         [10, 11, 12, 13, 14, 15, 16, 17]
     """
@@ -150,7 +151,7 @@ class WindowSampler(DistributedSampler[Window]):
         world_size: number of processes.
 
     Example:
-        >>> sampler = WindowSampler([Span(0, 50), Span(0, 80)], frames=5, references=1, batch_size=4)
+        >>> sampler = WindowSampler([Span(0, 50), Span(0, 80)], frames=5, batch_size=4)
         >>> windows = list(sampler)
         >>> len(windows), sorted({window.clip for window in windows})
         (4, [0, 1])

@@ -14,12 +14,12 @@ from torchvision.transforms.v2.functional import resize
 from talkingface.data.audio import audio_window, read_audio, utterance_gain
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.data.datasets.index import (
-    READ_ERRORS,
     Box,
     Clip,
     FailureLog,
     box_pixels,
     list_reasons,
+    reason_of,
 )
 from talkingface.data.sampling import Span, Window, count_tiles, tile_window
 from talkingface.data.video import VideoClip
@@ -35,7 +35,8 @@ def crop_and_resize(frames: Tensor, size: int, box: Box | None = None) -> Tensor
         - returns: (..., 3, size, size) uint8
 
     Example:
-        >>> crop_and_resize(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), 96, (0, 0, 0.5, 0.5)).shape
+        >>> frames = torch.zeros(2, 3, 224, 224, dtype=torch.uint8)
+        >>> crop_and_resize(frames, size=96, box=(0, 0, 0.5, 0.5)).shape
         torch.Size([2, 3, 96, 96])
     """
     top, left, bottom, right = box_pixels(frames.shape[-2], frames.shape[-1], box)
@@ -141,11 +142,11 @@ class ClipReader:
 class ClipDataset(Dataset[dict[str, Any]]):
     """Windows of clips: ``dataset[Window(...)]`` reads what is asked for, and nothing is random.
 
-    ``dataset[k]`` for an integer is window number ``k`` of those that cover all spans completely and
-    in order, with each clip's first frames as references: what validation reads.
+    ``dataset[k]`` for an integer is window number ``k`` of those that cover all spans completely
+    and in order, with each clip's first frames as references: what validation reads.
 
-    A file that cannot be read is reported once and left out from then on; a fixed window of the next
-    clip takes its place, so that a batch always has its size.
+    A file that cannot be read is reported once and left out from then on; a fixed window of the
+    next clip takes its place, so that a batch always has its size.
 
     Args:
         reader: reads the clips.
@@ -209,8 +210,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 continue
             try:
                 return self._read(window)
-            except READ_ERRORS as error:
-                self.failures.add(clip.name, str(error))
+            except Exception as error:  # decoders fail in many ways, and training goes on
+                self.failures.add(clip.name, reason_of(error))
         reasons = list_reasons(self.failures.reasons())
         raise ValueError(f"None of {len(self.members)} clips can be read: {reasons}.")
 

@@ -28,8 +28,9 @@ def find_folder_clips(root: str) -> list[ClipFile]:
             identity = name.parts[0] if len(name.parts) > 1 else name.stem
             files.append(ClipFile(str(path), name.as_posix(), identity))
     if not files:
+        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
         raise FileNotFoundError(
-            f"{root} has no video files: expected clips of faces ({', '.join(sorted(VIDEO_SUFFIXES))}) "
-            "in it or in one sub-folder per person."
+            f"{root} has no video files ({suffixes}): expected clips of faces in it, or in one "
+            "sub-folder per person."
         )
     return files

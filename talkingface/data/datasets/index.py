@@ -16,9 +16,6 @@ from talkingface.data.video import VideoClip
 
 logger = logging.getLogger(__name__)
 
-READ_ERRORS = (OSError, ValueError)
-"""What reading a missing, truncated or broken media file raises."""
-
 Box = tuple[float, float, float, float]
 """A crop as fractions of a frame: top, left, bottom, right."""
 
@@ -68,8 +65,8 @@ def _read_header(path: str, known: _Header | None) -> _Header | str:
             return known
         clip = VideoClip(path)
         return _Header(*facts, clip.frame_count, clip.height, clip.width, clip.has_audio)
-    except READ_ERRORS as error:
-        return str(error)
+    except Exception as error:  # decoders fail in many ways
+        return reason_of(error)
 
 
 def _load_headers(index_file: str) -> dict[str, _Header]:
@@ -131,6 +128,16 @@ def index_clips(
         elif not isinstance(header, str):
             clips.append(Clip(*file, header.frame_count))
     return clips, skipped
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says; its type too where it was not raised for people to read.
+
+    Example:
+        >>> reason_of(ValueError("a.mp4 is empty")), reason_of(IndexError("no item"))
+        ('a.mp4 is empty', "IndexError('no item')")
+    """
+    return str(error) if isinstance(error, OSError | ValueError) else repr(error)
 
 
 def list_reasons(skipped: dict[str, str], limit: int = 10) -> str:

@@ -64,8 +64,8 @@ class SyntheticClip:
 def make_clip(seed: int, seconds: float = 4.0, size: int = 96) -> SyntheticClip:
     """Draw one person saying one random sentence.
 
-    The head wanders with a standard deviation of 15, 8 and 5 degrees (yaw, pitch, roll; never beyond
-    43, 23 and 15) at 0.1 to 0.6 Hz, independent of the speech; the eyes blink every 2 to 4 seconds.
+    The head wanders at 0.1 to 0.6 Hz, whatever is said, with a standard deviation of 15, 8 and 5
+    degrees (yaw, pitch, roll; never beyond 43, 23 and 15); the eyes blink every 2 to 4 seconds.
 
     Args:
         seed: decides person, voice, sentence and motion.
@@ -110,11 +110,9 @@ def make_clip(seed: int, seconds: float = 4.0, size: int = 96) -> SyntheticClip:
 def _wander(draw: random.Random, count: int, deviation: float) -> Tensor:
     """Four slow waves of random phase: band-limited, bounded by 2.83 deviations. (T,)."""
     seconds = torch.arange(count) / FPS
-    waves = [
-        torch.cos(2 * math.pi * (draw.uniform(0.1, 0.6) * seconds + draw.random()))
-        for _ in range(4)
-    ]
-    return deviation * math.sqrt(0.5) * torch.stack(waves).sum(0)
+    waves = [(draw.uniform(0.1, 0.6), draw.random()) for _ in range(4)]
+    turns = torch.stack([hertz * seconds + phase for hertz, phase in waves])
+    return deviation * math.sqrt(0.5) * torch.cos(2 * math.pi * turns).sum(0)
 
 
 def _blinks(draw: random.Random, count: int) -> Tensor:

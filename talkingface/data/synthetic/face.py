@@ -2,8 +2,8 @@
 
 The head is a smooth union of ellipsoids seen by an orthographic camera. Each pixel's ray meets the
 surface in closed form, and eyes, brows and mouth are painted where it lands, in the head's own
-coordinates: rotation brings parallax, foreshortening, occlusion and shading by itself. Edges are one
-pixel soft: a signed distance divided by its own change from pixel to pixel.
+coordinates: rotation brings parallax, foreshortening, occlusion and shading by itself. Edges are
+one pixel soft: a signed distance divided by its own change from pixel to pixel.
 """
 
 import random
@@ -391,17 +391,18 @@ def _lay_head(canvas: _Canvas, rays: _Rays, person: Identity, motion: Expression
 
 
 def _skull(rays: _Rays, person: Identity, motion: Expression) -> _Surface:
-    """Cranium, jaw, nose and ears as one surface; the jaw sinks as the mouth opens."""
-    wide, drop = 0.42 + 0.06 * person.face_width, 0.07 * motion.opening
-    jaw, chin = 0.31 + 0.07 * person.jaw_width, 0.42 + 0.06 * person.chin_length
+    """Cranium, jaw, chin, nose and ears as one surface; the chin sinks as the mouth opens."""
+    wide, jaw = 0.42 + 0.06 * person.face_width, 0.31 + 0.07 * person.jaw_width
+    chin = -0.37 - 0.06 * person.chin_length - 0.08 * motion.opening
     nose, tip = 0.055 + 0.03 * person.nose_width, -0.08 - 0.07 * person.nose_length
-    one = torch.ones_like(drop)
+    one = torch.ones_like(chin)
     surface = _union(
         _ellipsoid(rays, _triple(0.0, 0.14, -0.06, one), _triple(wide, 0.5, 0.51, one)),
-        _ellipsoid(rays, _triple(0.0, -0.16 - drop, 0.06, one), _triple(jaw, chin, 0.41, one)),
+        _ellipsoid(rays, _triple(0.0, -0.14, 0.06, one), _triple(jaw, 0.40, 0.41, one)),
         0.12,
     )
     for centre, radii, blend in (
+        (_triple(0.0, chin, 0.19, one), _triple(0.60 * jaw, 0.19, 0.23, one), 0.12),
         (_triple(0.0, 0.02, 0.40, one), _triple(0.055, 0.20, 0.065, one), 0.08),
         (_triple(0.0, tip, 0.46, one), _triple(nose, 0.058, 0.105, one), 0.05),
         (_triple(wide, -0.03, -0.10, one), _triple(0.06, 0.125, 0.08, one), 0.02),

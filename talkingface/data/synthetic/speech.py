@@ -29,7 +29,7 @@ _WINDOW = 400
 
 
 class Voice(NamedTuple):
-    """A speaker: mean ``pitch`` in Hz and relative length of the vocal ``tract`` (1: adult male)."""
+    """A speaker: mean ``pitch`` in Hz and relative length of the vocal ``tract`` (1: a man's)."""
 
     pitch: float
     tract: float
@@ -121,16 +121,17 @@ def random_sentence(seed: int, seconds: float) -> str:
         (True, True)
     """
     draw = random.Random(f"sentence {seed}")
-    sentence = " "
+    sentence = ""
     while True:
-        syllables = (
+        syllables = [
             draw.choice(_CONSONANTS) + draw.choice(_VOWELS) + draw.choice(["", "", "", "n", "s"])
             for _ in range(draw.randint(1, 3))
-        )
-        word = "".join(syllables) + " "
-        if duration(sentence + word) > seconds:
-            return sentence if sentence.strip() else ""
-        sentence += word
+        ]
+        words = (" " + "".join(syllables), " " + syllables[0])  # a short one may still fit
+        fitting = [word for word in words if duration(sentence + word + " ") <= seconds]
+        if not fitting:
+            return sentence + " " if sentence else ""
+        sentence += fitting[0]
 
 
 def duration(phonemes: str) -> float:
@@ -146,8 +147,8 @@ def speak(phonemes: str, voice: Voice) -> tuple[Tensor, Tensor]:
         voice: the speaker.
 
     Returns:
-        ``audio`` at 16 kHz in [-1, 1], rms 0.1 (silence is exactly zero), and ``articulation`` at
-        25 fps in [0, 1], read at the middle of each frame; columns `ARTICULATION`.
+        ``audio`` at 16 kHz in [-1, 1] with an rms of 0.1, or less where a peak would clip, and
+        ``articulation`` at 25 fps in [0, 1], read at each frame's middle; columns `ARTICULATION`.
 
     Shape:
         - audio: (T * 640,)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from talkingface.data.batch import Batch
-from talkingface.models.components.resnext import IdentityEncoder
+from talkingface.models.components.identity_encoder import IdentityEncoder
 from talkingface.models.reproducible import ReproducibleModule
 
 
