@@ -366,11 +366,11 @@ def _strands(surface: _Surface, rays: _Rays, person: Identity) -> Tensor:
 
 def _lay_hair(canvas: _Canvas, rays: _Rays, person: Identity) -> None:
     """A cap of hair on the cranium, cut along a tilted plane that is bent into a hairline."""
-    volume, wide = person.hair_volume, 0.44 + 0.05 * person.face_width
+    volume, wide = person.hair_volume, 0.42 + 0.06 * person.face_width
     surface = _ellipsoid(
         rays,
         _triple(0.0, 0.17, -0.08, volume),
-        _triple(wide + 0.012 + 0.03 * volume, 0.50 + 0.06 * volume, 0.53 + 0.02 * volume, volume),
+        _triple(wide + 0.010 + 0.016 * volume, 0.50 + 0.06 * volume, 0.53 + 0.02 * volume, volume),
     )
     x, y, z = _points(surface, rays).unbind(1)
     parting = 0.10 * _soft(x.abs(), 0.30) * (1 - person.fringe)
@@ -380,20 +380,20 @@ def _lay_hair(canvas: _Canvas, rays: _Rays, person: Identity) -> None:
 
 
 def _lay_head(canvas: _Canvas, rays: _Rays, person: Identity, motion: Expression) -> None:
-    surface = _skull(rays, person, motion)
-    x, y, z = _points(surface, rays).unbind(1)
+    skull = _skull(rays, person, motion)
+    x, y, z = _points(skull, rays).unbind(1)
     front = (z / 0.06 - 1).clamp(0, 1)
     ground = _Ground(x, y, front, _ramp(person.skin_tone, _SKIN), person, motion)
-    colour = ground.skin.expand_as(surface.normal)
+    colour = ground.skin.expand_as(skull.normal)
     for paint in (_paint_cheeks, _paint_mouth, _paint_eyes, _paint_brows):
         colour = paint(colour, ground)
-    canvas.lay(surface, colour * _shade(surface, rays), _inside(surface.outside))
+    canvas.lay(skull, colour * _shade(skull, rays), _inside(skull.outside))
 
 
 def _skull(rays: _Rays, person: Identity, motion: Expression) -> _Surface:
     """Cranium, jaw, chin, nose and ears as one surface; the chin sinks as the mouth opens."""
     wide, jaw = 0.42 + 0.06 * person.face_width, 0.31 + 0.07 * person.jaw_width
-    chin = -0.37 - 0.06 * person.chin_length - 0.08 * motion.opening
+    chin = -0.30 - 0.06 * person.chin_length - 0.08 * motion.opening
     nose, tip = 0.055 + 0.03 * person.nose_width, -0.08 - 0.07 * person.nose_length
     one = torch.ones_like(chin)
     surface = _union(
@@ -402,7 +402,7 @@ def _skull(rays: _Rays, person: Identity, motion: Expression) -> _Surface:
         0.12,
     )
     for centre, radii, blend in (
-        (_triple(0.0, chin, 0.19, one), _triple(0.60 * jaw, 0.19, 0.23, one), 0.12),
+        (_triple(0.0, chin, 0.11, one), _triple(0.82 * jaw, 0.28, 0.33, one), 0.08),
         (_triple(0.0, 0.02, 0.40, one), _triple(0.055, 0.20, 0.065, one), 0.08),
         (_triple(0.0, tip, 0.46, one), _triple(nose, 0.058, 0.105, one), 0.05),
         (_triple(wide, -0.03, -0.10, one), _triple(0.06, 0.125, 0.08, one), 0.02),
