@@ -40,11 +40,15 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
         raise ValueError(f"{path} is a folder where a media file is needed: name a file in it.")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): copy or download it again.")
+    if missing := _missing_bytes(path):
+        raise ValueError(f"{path} is cut off ({missing} bytes are missing): copy it again.")
     try:
         # "file:" keeps a colon in a name from being taken for a protocol; the whitelist keeps a
         # play list in disguise from fetching anything else.
         options = {"protocol_whitelist": "file"}
         with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+            if container.format.name == "tty":  # any text passes for a terminal's screen
+                raise ValueError(f"{path} is a text file: give a video or a sound file.")
             yield container
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -52,6 +56,45 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
             f"{path} cannot be decoded ({reason}): it is damaged, cut off or no media file; "
             "copy it again or convert it to mp4 or wav."
         ) from error
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes short a file is of the size that its container states (mp4, avi, mkv, webm).
+
+    Decoders stop at the end of such a file as if it were whole.
+    """
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        head = file.read(64)
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            end = 8 + int.from_bytes(head[4:8], "little")
+        elif head[:4] == b"\x1a\x45\xdf\xa3":  # EBML: a header element, then the segment
+            header, start = _ebml_size(head, 4)
+            segment, start = _ebml_size(head, start + header + 4)
+            end = start + segment
+        elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"):
+            position = 0
+            while len(head) >= 8 and end <= size:
+                length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+                if length == 1:
+                    length = int.from_bytes(head[8:16], "big")
+                if length < 8:  # the last box, up to the end of the file
+                    break
+                position += length
+                if kind in (b"moov", b"mdat", b"moof"):
+                    end = position
+                file.seek(position)
+                head = file.read(16)
+    return max(end - size, 0)
+
+
+def _ebml_size(data: bytes, position: int) -> tuple[int, int]:
+    """Size of an EBML element, from the field at ``position``, and where its content starts."""
+    width = 9 - data[position : position + 1].ljust(1, b"\xff")[0].bit_length()
+    field = int.from_bytes(data[position : position + width], "big")
+    size = field & ((1 << 7 * width) - 1)
+    unknown = size == (1 << 7 * width) - 1  # a live recording does not know its size
+    return (0 if unknown else size), position + width
 
 
 def seconds(stamp: int | None, base: Fraction | None) -> Fraction:
@@ -97,9 +140,25 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
     if np.issubdtype(samples.dtype, np.integer):
         unsigned = samples.dtype == np.uint8
-        scale = 128 if unsigned else -int(np.iinfo(samples.dtype).min)
+        scale = 2 ** (8 * samples.dtype.itemsize - 1)
         samples = samples / scale - unsigned
     return samples.mean(0).astype(np.float32)
+
+
+def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[int, int]:
+    """Sample at which the second packet starts, and samples per packet.
+
+    Containers whose clock ticks in milliseconds (mkv, webm) round where a packet starts; packets of
+    one size give it back to the sample.
+    """
+    zero, first, sizes = media_zero(container), 0, list[int]()
+    for frame in container.decode(stream):
+        if not sizes:
+            first = round((seconds(frame.pts, frame.time_base) - zero) * stream.sample_rate)
+        sizes.append(frame.samples)
+        if len(sizes) == 2:
+            break
+    return (first + sizes[0], sizes[1]) if len(sizes) == 2 else (0, 1)
 
 
 def _decode(
@@ -112,7 +171,9 @@ def _decode(
     rate, zero = stream.sample_rate, media_zero(container)
     start = seconds(stream.start_time, stream.time_base)
     begin = max(Fraction(first, rate) + zero - _PREROLL, start) if seek else start - _PREROLL
+    grid: tuple[int, int] | None = None
     if begin != start:
+        grid = _packet_grid(container, stream)
         container.seek(math.floor(begin / seconds(1, stream.time_base)), stream=stream)
     position = first  # how far the sound has been handed out
     end: int | None = None  # where the newest frame ends
@@ -125,6 +186,9 @@ def _decode(
             index = round((seconds(frame.pts, frame.time_base) - zero) * rate)
             if end is not None and abs(index - end) <= _JITTER * rate:
                 index = end
+            elif end is None and grid and len(samples) == grid[1]:
+                shift = (index - grid[0] + grid[1] // 2) % grid[1] - grid[1] // 2
+                index -= shift if abs(shift) <= seconds(1, frame.time_base) * rate else 0
         if end is None and seek and begin != start and index > first:  # the seek landed too late
             yield from _decode(container, stream, first, last, seek=False)
             return
@@ -198,13 +262,17 @@ def read_audio(path: str | Path, start: int = 0, count: int | None = None) -> Te
                 frame.sample_rate = rate
                 parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
         parts += [part.to_ndarray()[0] for part in resampler.resample(None) if part is not None]
+        begin = seconds(stream.start_time, stream.time_base) - media_zero(container)
+    origin = first * SAMPLE_RATE // rate
     sound = torch.from_numpy(np.concatenate(parts)).clamp_(-1, 1)
-    skipped = start - first * SAMPLE_RATE // rate
+    # The filter rings on both sides of the sound; outside the file there is silence.
+    sound[: max(round(begin * SAMPLE_RATE) - origin, 0)] = 0
+    end = round((first + length) * SAMPLE_RATE / rate)
     if length == 0 and start <= 0:
         raise ValueError(f"{path} has a sound track without a sample: give a file with sound.")
     if count is None:
-        count = max(round((first + length) * SAMPLE_RATE / rate) - start, 0)
-    sound = sound[skipped : skipped + count]
+        count = max(end - start, 0)
+    sound = sound[: max(end - origin, 0)][start - origin :][:count]
     return torch.nn.functional.pad(sound, (0, count - len(sound)))
 
 
