@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -248,10 +248,11 @@ def _prepare(job: _Job) -> PreparedClip:
         found = float(cropped.track.found.float().mean())
         return PreparedClip(job.clip, "done", len(cropped), found)
     except Exception as error:  # one broken file must not stop the rest
-        text = str(error) or type(error).__name__
+        text = " ".join(str(error).split())
         if not isinstance(error, ValueError | OSError):
             text = f"{type(error).__name__}: {text}"
-        return PreparedClip(job.clip, "failed", reason=text.removeprefix(f"{job.source}: "))
+        text = text.removeprefix(str(job.source)).lstrip(": ")  # the row names the clip already
+        return PreparedClip(job.clip, "failed", reason=text)
 
 
 def _start_worker() -> None:
@@ -267,7 +268,7 @@ def _run(
     context = multiprocessing.get_context("spawn")
     while waiting:
         # Only as many jobs are handed out as run, so that a death leaves few suspects.
-        running = {}
+        running: dict[Future[PreparedClip], _Job] = {}
         try:
             with ProcessPoolExecutor(workers, context, _start_worker) as pool:
                 while waiting or running:
