@@ -4,7 +4,7 @@ import logging
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -36,14 +36,17 @@ class ClipDataModule(LightningDataModule):
 
     ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds
     out that share of the identities, with all of their clips. Validation covers the held-out frames
-    completely and in order, and its ``source`` is the first frames of the clip.
+    completely and in order, and its ``source`` is the first frames of the clip. (Among processes
+    Lightning shares the windows out and repeats some to make the shares equal.)
 
     Training windows are a pure function of (seed, epoch, rank, position): repeatable, the same
     for any number of workers, shared out among processes, and continued from where a checkpoint was
     written, also within an epoch. Nothing needs to be set in the trainer for that. The global
     generators are never drawn from.
 
-    Files that cannot be used are reported, listed in :attr:`skipped`, and never stop the training.
+    Files that cannot be used are reported, listed in :attr:`skipped`, and never stop the training:
+    see :class:`~talkingface.data.datasets.clips.ClipDataset`. Batches follow
+    :class:`~talkingface.data.batch.Batch`, with frames in uint8.
 
     Args:
         root: folder of the clips.
@@ -55,9 +58,9 @@ class ClipDataModule(LightningDataModule):
         split: ``"time"`` or ``"identity"``.
         val_fraction: held-out share in [0, 1); 0 holds nothing out.
         seed: seed of the split by identity and of the windows.
-        box: crop taken before scaling, as fractions (top, left, bottom, right) of a frame. PC-AVS
-            takes rows 0 to 191 and columns 16 to 207 of 224 x 224 crops: ``[0, 16/224, 192/224,
-            208/224]``.
+        box: crop taken before scaling, as fractions (top, left, bottom, right) of a frame, rounded
+            to pixels. PC-AVS takes rows 0 to 191 and columns 16 to 207 of crops of 224 x 224:
+            ``(0, 0.0714, 0.8571, 0.9286)``.
         windows_per_clip: windows of every clip in an epoch.
         cache: decode everything once and keep it in memory (3 * size**2 bytes per frame): for sets
             of minutes.
@@ -254,19 +257,21 @@ class ClipDataModule(LightningDataModule):
         )
 
 
-def resume_point(trainer: Trainer) -> tuple[int, int]:
-    """The epoch and the number of its batches that a trainer has behind it.
+def resume_point(trainer: Trainer) -> tuple[int, int, int]:
+    """Where a trainer stands: the epoch, its batches that are done, and what it calls the epoch.
 
     Lightning counts the batches of an epoch that it resumes but does not skip them in the loader.
+    The number that it gives to samplers is ``processed``, which counts an epoch twice if a run that
+    is limited by steps resumes at its end; ``ready`` counts the epochs begun.
     """
     loop = trainer.fit_loop
-    epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+    epochs: Any = loop.epoch_progress.current
     if not loop.restarting:
-        return epoch, 0
-    # Lightning believes that no loader but a stateful one can be continued.
+        return epochs.ready, 0, epochs.processed
+    # Lightning warns of every loader that does not keep a state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
-    batches: int = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-    return epoch, batches
+    done: Any = loop.epoch_loop.batch_progress.current
+    return max(epochs.ready - 1, 0), done.processed, epochs.processed
 
 
 class FolderDataModule(ClipDataModule):

@@ -178,12 +178,20 @@ class WindowSampler(DistributedSampler[Window]):
         self.windows = len(spans) * windows_per_clip
         self.num_samples = math.ceil(self.windows / (world_size * batch_size)) * batch_size
         self.total_size = self.num_samples * world_size
-        self._resume = (0, 0)
+        self.resume(epoch=0, batches=0)
 
-    def resume(self, epoch: int, batches: int) -> None:
-        """Go to ``epoch`` and leave out its first ``batches`` batches; other epochs are whole."""
-        self.set_epoch(epoch)
+    def resume(self, epoch: int, batches: int, called: int | None = None) -> None:
+        """Go to ``epoch`` and leave out its first ``batches`` batches; other epochs are whole.
+
+        ``called`` is the number by which ``set_epoch`` will know that epoch, if it is another.
+        """
+        self.epoch = epoch
         self._resume = (epoch, batches)
+        self._shift = 0 if called is None else epoch - called
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, or to where :meth:`resume` said in that epoch."""
+        super().set_epoch(epoch + self._shift)
 
     def __iter__(self) -> Iterator[Window]:
         """Yield this rank's windows of the current epoch."""

@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -80,39 +81,22 @@ class ClipReader:
         """Decode a clip once and keep its frames and sound in memory."""
         if clip in self._frames:
             return
-        count = self.clips[clip].frame_count
-        # Piece by piece: only frames of the working size are ever held for the whole clip.
-        parts = [self.frames(clip, k, min(32, count - k)) for k in range(0, count, 32)]
+        frames = self._clip(clip).iterate()
+        # Piece by piece: frames of the file's size are never held for the whole clip.
+        pieces = iter(lambda: list(islice(frames, 32)), [])
+        parts = [crop_and_resize(torch.stack(piece), self.size, self.box) for piece in pieces]
         self._audio[clip] = read_audio(self.clips[clip].path)
         self._frames[clip] = torch.cat(parts)
 
-    def frames(self, clip: int, start: int, count: int) -> Tensor:
-        """Frames ``start`` to ``start + count - 1``.
-
-        Shape:
-            - returns: (count, 3, size, size) uint8
-
-        Raises:
-            ValueError: if the file has fewer frames than its header says.
-        """
-        if clip in self._frames:
-            return self._frames[clip][start : start + count]
-        return self._fit(self._clip(clip).read(start, count), count)
-
-    def frames_at(self, clip: int, indices: Sequence[int]) -> Tensor:
-        """Single frames.
+    def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
+        """Frames of a clip, in any order.
 
         Shape:
             - returns: (len(indices), 3, size, size) uint8
         """
         if clip in self._frames:
             return self._frames[clip][list(indices)]
-        return self._fit(self._clip(clip)[list(indices)], len(indices))
-
-    def _fit(self, frames: Tensor, count: int) -> Tensor:
-        if len(frames) != count:
-            raise ValueError(f"cut off: {len(frames)} of {count} frames could be read")
-        return crop_and_resize(frames, self.size, self.box)
+        return crop_and_resize(self._clip(clip)[list(indices)], self.size, self.box)
 
     def audio(self, clip: int, start: int, frames: int) -> Tensor:
         """Sound of ``frames`` frames from ``start`` with context, zero outside the file.
@@ -145,8 +129,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
     ``dataset[k]`` for an integer is window number ``k`` of those that cover all spans completely
     and in order, with each clip's first frames as references: what validation reads.
 
-    A file that cannot be read is reported once and left out from then on; a fixed window of the
-    next clip takes its place, so that a batch always has its size.
+    Where a window cannot be read, its file is reported, once, and a fixed window of the next clip
+    takes its place: a batch always has its size, and the same frames whoever reads them.
 
     Args:
         reader: reads the clips.
@@ -206,8 +190,6 @@ class ClipDataset(Dataset[dict[str, Any]]):
         for offset in range(len(self.members)):
             window = self._replace(wanted, offset) if offset else wanted
             clip = self.reader.clips[self.members[window.clip]]
-            if clip.name in self.failures:
-                continue
             try:
                 return self._read(window)
             except Exception as error:  # decoders fail in many ways, and training goes on
@@ -224,9 +206,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def _read(self, window: Window) -> dict[str, Any]:
         member = self.members[window.clip]
         clip = self.reader.clips[member]
+        # Together, because reading one frame decodes all frames back to the last key frame.
+        target = range(window.start, window.start + self.frames)
+        frames = self.reader.frames(member, [*target, *window.references])
         return {
-            "video": self.reader.frames(member, window.start, self.frames),
-            "source": self.reader.frames_at(member, window.references),
+            "video": frames[: self.frames],
+            "source": frames[self.frames :],
             "audio": self.reader.audio(member, window.start, self.frames),
             "audio_gain": self.reader.gain(member),
             "clip": clip.name,

@@ -99,7 +99,7 @@ def _reason_to_skip(header: _Header, box: Box | None) -> str | None:
 def index_clips(
     files: Sequence[ClipFile], box: Box | None = None, index_file: str | None = None
 ) -> tuple[list[Clip], dict[str, str]]:
-    """Read the headers of files, in parallel, without decoding a frame.
+    """Read the headers of files, in parallel; of the pictures only the first is decoded.
 
     Args:
         files: what to look at.
@@ -161,8 +161,8 @@ class FailureLog:
         >>> log = FailureLog()
         >>> log.add("a.mp4", "broken")
         >>> log.add("a.mp4", "broken again")
-        >>> "a.mp4" in log, log.reasons()
-        (True, {'a.mp4': 'broken'})
+        >>> log.reasons()
+        {'a.mp4': 'broken'}
     """
 
     def __init__(self) -> None:
@@ -183,11 +183,7 @@ class FailureLog:
             return
         finally:
             os.unlink(whole)
-        logger.warning("Another clip takes the place of %s: %s", name, reason)
-
-    def __contains__(self, name: str) -> bool:
-        """Whether a file of this name has failed in any process."""
-        return os.path.exists(self._path(name))
+        logger.warning("Windows of other clips take the place of %s: %s", name, reason)
 
     def reasons(self) -> dict[str, str]:
         """Name -> reason of all failures."""
