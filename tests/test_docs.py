@@ -3,14 +3,21 @@
 import configparser
 import re
 import shlex
+import wave
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 import talkingface
+from talkingface.cli import _parser
+from talkingface.data.video import VideoClip, VideoWriter, write_image
+from talkingface.training import train
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
@@ -42,20 +49,90 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
-def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order, in one namespace, in an empty folder."""
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages speak of, as small as they can be."""
     monkeypatch.chdir(tmp_path)
+    for person in ("anna", "ben"):
+        Path("prepared", person).mkdir(parents=True)
+        with VideoWriter(f"prepared/{person}/clip.mp4", 32, 32, torch.zeros(16_000)) as video:
+            video.write(torch.rand(25, 3, 32, 32))
+    write_image("cropped_face.png", torch.zeros(3, 32, 32, dtype=torch.uint8))
+    with wave.open("speech.wav", "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 3200))
+    model = talkingface.PCAVS(
+        image_size=32,
+        num_identities=2,
+        identity_layers=(1, 1, 1, 1),
+        identity_width=16,
+        identity_groups=4,
+        identity_width_per_group=16,
+        trunk_channels=16,
+        trunk_depth=2,
+        audio_channels=(4, 8, 8, 16),
+        audio_layers=(1, 1, 1, 1),
+        feature_dim=32,
+        content_dim=16,
+        generator_channels=(16, 16, 8, 8),
+        map_channels=16,
+        discriminator_channels=8,
+        vgg_weight=0.0,
+    )
+    model.save_pretrained("runs/pc_avs/model")
+    return tmp_path
+
+
+def run_python(page: Path) -> None:
+    """Run the blocks of a page in order, in one namespace."""
     namespace: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, name(page), "exec"), namespace)
 
 
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p != README and blocks(p, "python")], ids=name
+)
+def test_python_blocks_run(page: Path, workspace: Path) -> None:
+    run_python(page)
+
+
+def test_python_of_the_readme_leaves_a_video_and_a_model(workspace: Path) -> None:
+    run_python(README)
+    assert VideoClip("speaking.mp4").frame_count == 5  # 3200 samples of speech
+    before = load_file("runs/pc_avs/model/model.safetensors")
+    after = load_file("runs/fine_tuned/model.safetensors")
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert any(".generator." in key for key in moved)
+    frozen = [k for k in moved if ".identity_encoder." in k and k.endswith(("weight", "bias"))]
+    assert not frozen
+
+
 def test_pages_show_python_and_shell() -> None:
     """The tests of blocks would pass if no block were found."""
-    readme = ROOT / "README.md"
-    assert blocks(readme, "python")
+    assert blocks(README, "python")
     assert [words[0] for page, words in commands("talkingface") if page == "README.md"]
+
+
+TRAINING = ("fit", "validate", "test", "predict")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [c for c in commands("talkingface") if c[1][0] not in TRAINING]
+)
+def test_tool_commands_parse(page: str, words: list[str]) -> None:
+    _parser().parse_args(words)  # exits on what it does not know
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [c for c in commands("talkingface") if c[1][0] in TRAINING]
+)
+def test_training_commands_parse(
+    page: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        train([*words, "--print_config"])
+    assert end.value.code in (0, None), capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("page", "words"), commands("make"))
