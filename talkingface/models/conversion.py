@@ -18,30 +18,33 @@ def convert_state_dict(
     target: Mapping[str, Tensor],
     heads: str = r"(?!)",
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Rename the tensors of a checkpoint to those of a network.
+    r"""Rename the tensors of a checkpoint to those of a network.
 
-    Every rule is a pattern and its replacement. All rules are applied in turn to every key with :func:`re.sub`; a rule
-    with the replacement None drops the keys that it matches in full. What comes out must be exactly the keys of
-    `target`: nothing is left over and nothing is missing, except ``num_batches_tracked``, which checkpoints before
-    PyTorch 0.4.1 do not have. Tensors are reshaped where shapes differ only by axes of length one.
+    Every rule is a pattern and its replacement. All rules are applied in turn to every key with
+    :func:`re.sub`; a rule with the replacement None drops the keys that it matches in full. What
+    comes out must be exactly the keys of `target`: nothing is left over and nothing is missing,
+    except ``num_batches_tracked``, which checkpoints before PyTorch 0.4.1 do not have. Tensors are
+    reshaped where shapes differ only by axes of length one.
 
     Args:
         state: The checkpoint's tensors.
         rules: The table.
         target: State dict of the network, for its keys and shapes.
-        heads: Pattern of those checkpoint keys (in full) that may have another shape, for instance a classifier of
-            another number of classes. They are dropped; the target's own tensors stay.
+        heads: Pattern of those checkpoint keys (in full) that may have another shape, for instance
+            a classifier of another number of classes. They are dropped; the target's own tensors
+            stay.
 
     Returns:
-        The complete state dict for the network, and the checkpoint keys dropped because of their shape.
+        The complete state dict for the network, and the checkpoint keys dropped because of their
+        shape.
 
     Raises:
         ValueError: If a key is unknown or missing, two keys become one, or a shape does not fit.
 
     Example:
         >>> network = torch.nn.Linear(2, 1)
-        >>> old = {"module.w": torch.ones(1, 2, 1), "module.b": torch.zeros(1), "module.unused": torch.zeros(3)}
-        >>> rules = [(r"module.unused", None), (r"^module.w$", "weight"), (r"^module.b$", "bias")]
+        >>> old = {"net.w": torch.ones(1, 2, 1), "net.b": torch.zeros(1), "net.x": torch.zeros(3)}
+        >>> rules = [(r"net\.x", None), (r"^net\.w$", "weight"), (r"^net\.b$", "bias")]
         >>> new, dropped = convert_state_dict(old, rules, network.state_dict())
         >>> new["weight"], dropped
         (tensor([[1., 1.]]), [])

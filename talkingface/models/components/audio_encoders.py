@@ -1,6 +1,5 @@
 """Audio networks."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
@@ -12,9 +11,11 @@ class SEBasicBlock(nn.Module):
     The order ReLU, norm is that of the speaker network which the released PC-AVS weights come from.
 
     Shape:
-        - input: (B, in_channels, F, T); output: (B, out_channels, ceil(F / stride), ceil(T / stride)).
+        - input: (B, in_channels, F, T); output: (B, out_channels, ceil(F / stride), ceil(T /
+          stride)).
 
     Example:
+        >>> import torch
         >>> SEBasicBlock(8, 16, stride=2)(torch.zeros(1, 8, 80, 20)).shape
         torch.Size([1, 16, 40, 10])
     """
@@ -55,6 +56,7 @@ class ResNetSE(nn.Module):
         - input: (B, 1, mels, time), values in [0, 1]; output: (B, feature_dim).
 
     Example:
+        >>> import torch
         >>> ResNetSE(16, (4, 8, 8, 16), (1, 1, 1, 1))(torch.zeros(2, 1, 80, 20)).shape
         torch.Size([2, 16])
     """

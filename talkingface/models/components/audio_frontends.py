@@ -9,14 +9,14 @@ from torchaudio.functional import melscale_fbanks
 class PCAVSMel(nn.Module):
     """Mel spectrogram of PC-AVS, cut into one window per video frame.
 
-    The loudness-normalised waveform is analysed in frames of 1280 samples with a hop of 160 and a half-scale
-    sine window; bin m covers samples [160 m - 1120, 160 m + 160). Magnitudes go through 80 Slaney bands
-    (125 to 7600 Hz), and ``clip((20 log10(max(1e-5, mel)) + 80) / 100, 0, 1)`` is the value, so digital silence is 0.
-    The window of video frame i holds bins 4 i - 8 to 4 i + 11.
+    The loudness-normalised waveform is analysed in frames of 1280 samples with a hop of 160 and a
+    half-scale sine window; bin m covers samples [160 m - 1120, 160 m + 160). Magnitudes go through
+    80 Slaney bands (125 to 7600 Hz), and ``clip((20 log10(max(1e-5, mel)) + 80) / 100, 0, 1)`` is
+    the value, so digital silence is 0. The window of video frame i holds bins 4 i - 8 to 4 i + 11.
 
     Shape:
-        - audio: (B, 640 T + 6400), 16 kHz mono in [-1, 1]: the sound of T frames with 3200 samples of context on
-          each side (zeros outside the file).
+        - audio: (B, 640 T + 6400), 16 kHz mono in [-1, 1]: the sound of T frames with 3200 samples
+          of context on each side (zeros outside the file).
         - gain: (B,), factor that brings the whole utterance to an rms of 0.1.
         - output: (B, T, 1, 80, 20) in [0, 1].
 

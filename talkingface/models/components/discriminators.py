@@ -1,6 +1,5 @@
 """Discriminators on images."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -9,7 +8,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 class PatchDiscriminator(nn.Module):
     """PatchGAN with spectral and instance norm that also returns its features.
 
-    Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017); kernel 4 and padding 2 throughout.
+    Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017); kernel
+    4 and padding 2 throughout.
 
     Args:
         in_channels: Channels of the image.
@@ -18,9 +18,11 @@ class PatchDiscriminator(nn.Module):
 
     Shape:
         - input: (B, in_channels, H, W) in [-1, 1].
-        - output: list of layers + 2 tensors: the input itself, the activations, and the logits (B, 1, h, w).
+        - output: list of layers + 2 tensors: the input itself, the activations, and the logits (B,
+          1, h, w).
 
     Example:
+        >>> import torch
         >>> [f.shape[-1] for f in PatchDiscriminator(channels=4)(torch.zeros(1, 3, 96, 96))]
         [96, 49, 25, 13, 14, 15]
     """
@@ -47,7 +49,8 @@ class PatchDiscriminator(nn.Module):
 class MultiscaleDiscriminator(nn.Module):
     """The same PatchGAN architecture on the image and on its halved copies.
 
-    Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs" (2018).
+    Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs"
+    (2018).
 
     Args:
         in_channels: Channels of the image.
@@ -60,6 +63,7 @@ class MultiscaleDiscriminator(nn.Module):
         - output: per scale the list of :class:`PatchDiscriminator`: image, features, logits last.
 
     Example:
+        >>> import torch
         >>> scales = MultiscaleDiscriminator(channels=4)(torch.zeros(1, 3, 96, 96))
         >>> [(len(outputs), tuple(outputs[-1].shape)) for outputs in scales]
         [(6, (1, 1, 15, 15)), (6, (1, 1, 9, 9))]

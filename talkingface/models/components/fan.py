@@ -8,7 +8,8 @@ from torch import Tensor, nn
 class PreActivationBlock(nn.Module):
     """Hierarchical block: three 3x3 convolutions whose outputs are concatenated, plus a shortcut.
 
-    Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?" (2017).
+    Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?"
+    (2017).
 
     Shape:
         - input: (B, in_channels, H, W); output: (B, out_channels, H, W).
@@ -47,7 +48,8 @@ class Hourglass(nn.Module):
     """Recursive hourglass: halve, process, and add back to the upper branch at its own size.
 
     Shape:
-        - input and output: (B, channels, H, W) with H, W >= 2 ** depth; they need not be powers of two.
+        - input and output: (B, channels, H, W) with H, W >= 2 ** depth; they need not be powers of
+          two.
 
     Example:
         >>> Hourglass(8, depth=2)(torch.zeros(2, 8, 7, 7)).shape
@@ -77,7 +79,7 @@ class Hourglass(nn.Module):
 
 
 class FAN(nn.Module):
-    """Trunk of the face alignment network: an image becomes landmark-like maps at a quarter of its size.
+    """Trunk of the face alignment network: landmark-like maps at a quarter of the image size.
 
     Args:
         landmarks: Number of maps.
@@ -127,8 +129,8 @@ class FAN(nn.Module):
         height, width = images.shape[-2:]
         if height % 4 or width % 4 or min(height, width) < self.smallest:
             raise ValueError(
-                f"FAN got images of {height} x {width}; both sides must be divisible by 4 and at least "
-                f"{self.smallest} px (lower the hourglass depth for smaller images)"
+                f"FAN got images of {height} x {width}; both sides must be divisible by 4 and "
+                f"at least {self.smallest} px (lower the hourglass depth for smaller images)"
             )
         return self.heatmaps(self.last(self.top(self.hourglass(self.features(self.stem(images))))))
 
@@ -149,8 +151,8 @@ class HeatmapPool(nn.Module):
         self.size = size
         self.norm = nn.BatchNorm2d(landmarks)
         self.conv = nn.Conv2d(landmarks, 1, 3, stride=2, padding=1)
-        # Everything passes this one channel and its ReLU. Its inputs are all positive with equal means, so
-        # weights that sum to zero start it half open instead of, for some seeds, dead.
+        # Everything passes this one channel and its ReLU. Its inputs are all positive with equal
+        # means, so weights that sum to zero start it half open instead of, for some seeds, dead.
         with torch.no_grad():
             self.conv.weight -= self.conv.weight.mean()
         self.fc = nn.Linear(((size + 1) // 2) ** 2, dim)
@@ -164,6 +166,7 @@ class HeatmapPool(nn.Module):
         if tuple(heatmaps.shape[-2:]) != (self.size, self.size):
             raise ValueError(
                 f"the encoder was built for {4 * self.size} px images, got "
-                f"{4 * heatmaps.shape[-2]} x {4 * heatmaps.shape[-1]}: resize them or build it for that size"
+                f"{4 * heatmaps.shape[-2]} x {4 * heatmaps.shape[-1]}: resize them or "
+                f"build it for that size"
             )
         return self.fc(F.relu(self.conv(F.relu(self.norm(heatmaps)))).flatten(1))

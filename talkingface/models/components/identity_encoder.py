@@ -19,11 +19,14 @@ class IdentityEncoder(nn.Module):
         map_size: Side of the map, the generator's start size.
 
     Shape:
-        - images: (B, N, 3, H, W) or (B, 3, H, W) in [-1, 1]; vector and map are averaged over the N references.
-        - output: vector (B, vector_dim) with vector_dim = 32 * width, map (B, map_channels, map_size, map_size).
+        - images: (B, N, 3, H, W) or (B, 3, H, W) in [-1, 1]; vector and map are averaged over the N
+          references.
+        - output: vector (B, vector_dim) with vector_dim = 32 * width, map (B, map_channels,
+          map_size, map_size).
 
     Example:
-        >>> encoder = IdentityEncoder(10, 16, (1, 1, 1, 1), width=16, groups=4, width_per_group=16, map_size=3)
+        >>> import torch
+        >>> encoder = IdentityEncoder(10, 16, (1, 1, 1, 1), 16, 4, width_per_group=16, map_size=3)
         >>> vector, identity_map = encoder(torch.zeros(2, 3, 3, 96, 96))
         >>> vector.shape, identity_map.shape, encoder.classify(vector).shape
         (torch.Size([2, 512]), torch.Size([2, 16, 3, 3]), torch.Size([2, 10]))

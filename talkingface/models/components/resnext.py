@@ -1,6 +1,5 @@
 """ResNeXt trunk of any width, from torchvision's bottleneck blocks."""
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, conv1x1
 
@@ -8,23 +7,27 @@ from torchvision.models.resnet import Bottleneck, conv1x1
 class ResNeXt(nn.Module):
     """ResNeXt without a head; the defaults are ResNeXt-50 32x4d.
 
-    torchvision's own class is fixed to 64 planes, hence this one around its blocks. Xie et al., "Aggregated Residual
-    Transformations for Deep Neural Networks" (2017).
+    torchvision's own class is fixed to 64 planes, hence this one around its blocks. Xie et al.,
+    "Aggregated Residual Transformations for Deep Neural Networks" (2017).
 
     Args:
         layers: Blocks per stage.
-        width: Planes of the first stage; each next stage doubles them, and a stage puts out four times its planes.
+        width: Planes of the first stage; each next stage doubles them, and a stage puts out four
+            times its planes.
         groups: Groups of the 3x3 convolutions.
         width_per_group: Channels per group in a first stage of 64 planes (scaled with `width`).
 
     Shape:
-        - input: (B, 3, H, W); output: (B, 4 * width * 2 ** (len(layers) - 1), H / 32, W / 32) for four stages.
+        - input: (B, 3, H, W); output: (B, 4 * width * 2 ** (len(layers) - 1), H / 32, W / 32) for
+          four stages.
 
     Raises:
         ValueError: If the width leaves no channel per group.
 
     Example:
-        >>> ResNeXt((1, 1, 1, 1), width=16, groups=4, width_per_group=16)(torch.zeros(1, 3, 96, 96)).shape
+        >>> import torch
+        >>> network = ResNeXt((1, 1, 1, 1), width=16, groups=4, width_per_group=16)
+        >>> network(torch.zeros(1, 3, 96, 96)).shape
         torch.Size([1, 512, 3, 3])
     """
 
@@ -38,8 +41,8 @@ class ResNeXt(nn.Module):
         super().__init__()
         if width * width_per_group < 64:
             raise ValueError(
-                f"ResNeXt of width {width} with {width_per_group} channels per group has none left: "
-                f"width * width_per_group must be at least 64"
+                f"ResNeXt of width {width} with {width_per_group} channels per group has none "
+                f"left: width * width_per_group must be at least 64"
             )
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),

@@ -3,6 +3,7 @@
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020).
 """
 
+import itertools
 import math
 from typing import Literal
 
@@ -28,11 +29,11 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise."""
-        return x * (x.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+        return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with equalised learning rate: y = x (W lr_multiplier / sqrt(in))^T + lr_multiplier b.
+    """Linear layer with equalised learning rate: y = c (x W^T / sqrt(in) + b), c = lr_multiplier.
 
     Shape:
         - input: (..., in_features); output: (..., out_features).
@@ -56,28 +57,15 @@ class EqualLinear(nn.Module):
         return F.linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
 
 
-def fused_leaky_relu(x: Tensor, bias: Tensor) -> Tensor:
-    """Activation of StyleGAN2: sqrt(2) leaky_relu(x + bias, 0.2), which keeps the variance.
-
-    Shape:
-        - x: (B, C, ...); bias: (C,); output like x.
-
-    Example:
-        >>> fused_leaky_relu(torch.tensor([[1.0]]), torch.tensor([1.0])).round(decimals=4)
-        tensor([[2.8284]])
-    """
-    bias = bias.to(x.dtype).view(-1, *(1,) * (x.ndim - 2))
-    return F.leaky_relu(x + bias, 0.2) * math.sqrt(2)
-
-
 class ActivatedLinear(EqualLinear):
-    """:class:`EqualLinear` followed by :func:`fused_leaky_relu`.
+    """:class:`EqualLinear` followed by sqrt(2) leaky_relu(y, 0.2), which keeps the variance.
 
     Shape:
         - input: (..., in_features); output: (..., out_features).
 
     Example:
-        >>> ActivatedLinear(4, 2, bias=1.0)(torch.zeros(3, 4))[0].round(decimals=4)
+        >>> y = ActivatedLinear(4, 2, bias=1.0)(torch.zeros(3, 4))
+        >>> y[0].detach().round(decimals=4)
         tensor([1.4142, 1.4142])
     """
 
@@ -129,8 +117,8 @@ class Blur(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter."""
-        # One depthwise convolution: measured faster than two one-dimensional passes or shifted sums, and several times
-        # faster than a FIR filter folded into a 6x6 transposed convolution.
+        # One depthwise convolution: measured faster than two one-dimensional passes or shifted
+        # sums, and several times faster than a FIR filter folded into a 6x6 transposed convolution.
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
         return F.conv2d(x, kernel, padding=self.padding, groups=channels)
@@ -139,7 +127,8 @@ class Blur(nn.Module):
 class Upsample(nn.Module):
     """Double the size: zero insertion, then the FIR filter outer([1, 3, 3, 1]) / 16.
 
-    That equals bilinear interpolation of the image in a frame of zeros, which is how it is computed.
+    That equals bilinear interpolation of the image in a frame of zeros, which is how it is
+    computed.
 
     Shape:
         - input: (B, C, H, W); output: (B, C, 2H, 2W).
@@ -158,10 +147,10 @@ class Upsample(nn.Module):
 class ModulatedConv2d(nn.Module):
     r"""Convolution whose input channels are scaled by a style, with optional demodulation.
 
-    :math:`w' = s\,w\,m_i`, :math:`w'' = w' / \sqrt{\sum_{i,k} w'^2 + 10^{-8}}` (equations 1 to 3), with
-    m = affine(style). Two forms give the same result: *weights* scales one kernel per sample and convolves with one
-    group per sample; *activations* scales the input, convolves all samples with the shared kernel and scales the
-    output. *auto* chooses (see :meth:`pick_form`).
+    :math:`w' = s\,w\,m_i`, :math:`w'' = w' / \sqrt{\sum_{i,k} w'^2 + 10^{-8}}` (equations 1 to 3),
+    with m = affine(style). Two forms give the same result: *weights* scales one kernel per sample
+    and convolves with one group per sample; *activations* scales the input, convolves all samples
+    with the shared kernel and scales the output. *auto* chooses (see :meth:`pick_form`).
 
     Args:
         in_channels: Channels of the input.
@@ -201,14 +190,25 @@ class ModulatedConv2d(nn.Module):
         self.blur = Blur(padding=1, gain=4.0) if upsample else None
 
     def pick_form(self, x: Tensor) -> ModulationForm:
-        """Choose the faster form for an input."""
+        """Choose the form that is expected to be faster for an input.
+
+        "weights" writes one kernel per sample, "activations" writes input and output once more, so
+        it is a question of which are fewer numbers; timed on a CPU they break even where the
+        activations have about four times as many. Convolutions with one group per sample lose more
+        than that where they are transposed, and on GPUs: there "weights" is for single samples
+        only. ``benchmarks/modulated_convolution.py`` repeats the comparison.
+        """
         if self.form != "auto":
             return self.form
-        return "weights" if x.shape[0] == 1 else "activations"
+        batch, in_channels, height, width = x.shape
+        growth = 1 if self.blur is None else 4
+        activations = height * width * (in_channels + growth * self.weight.shape[0])
+        grouped = batch == 1 or (x.device.type == "cpu" and self.blur is None)
+        return "weights" if grouped and activations >= 4 * self.weight.numel() else "activations"
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Convolve."""
-        modulation = self.modulation(style)
+        modulation = self.modulation(style) * self.scale
         if self.pick_form(x) == "weights":
             return self._scaled_weights(x, modulation)
         return self._scaled_activations(x, modulation)
@@ -217,35 +217,26 @@ class ModulatedConv2d(nn.Module):
         # A sum over thousands of squares: in float32 also under autocast.
         with torch.autocast(modulation.device.type, enabled=False):
             wide = torch.promote_types(modulation.dtype, torch.float32)
-            energy = (self.weight.to(wide) * self.scale).square().sum((2, 3))
+            energy = self.weight.to(wide).square().sum((2, 3))
             return (modulation.to(wide).square() @ energy.T + 1e-8).rsqrt()
 
     def _scaled_weights(self, x: Tensor, modulation: Tensor) -> Tensor:
         batch, _, height, width = x.shape
-        weight = self.weight * self.scale * modulation.to(self.weight.dtype)[:, None, :, None, None]
+        weight = self.weight * modulation[:, None, :, None, None]
         if self.demodulate:
             weight = weight * self._demodulation(modulation)[:, :, None, None, None]
         weight = weight.to(x.dtype)
+        x = x.reshape(1, -1, height, width)
         if self.blur is None:
-            y = F.conv2d(
-                x.reshape(1, -1, height, width),
-                weight.flatten(0, 1),
-                padding=weight.shape[-1] // 2,
-                groups=batch,
-            )
+            y = F.conv2d(x, weight.flatten(0, 1), padding=weight.shape[-1] // 2, groups=batch)
         else:
-            y = F.conv_transpose2d(
-                x.reshape(1, -1, height, width),
-                weight.transpose(1, 2).flatten(0, 1),
-                stride=2,
-                groups=batch,
-            )
-            y = self.blur(y)
+            weight = weight.transpose(1, 2).flatten(0, 1)
+            y = self.blur(F.conv_transpose2d(x, weight, stride=2, groups=batch))
         return y.view(batch, -1, *y.shape[-2:])
 
     def _scaled_activations(self, x: Tensor, modulation: Tensor) -> Tensor:
         x = x * modulation.to(x.dtype)[:, :, None, None]
-        weight = (self.weight * self.scale).to(x.dtype)
+        weight = self.weight.to(x.dtype)
         if self.blur is None:
             y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         else:
@@ -256,10 +247,10 @@ class ModulatedConv2d(nn.Module):
 
 
 class AdaINConv2d(nn.Module):
-    """Plain convolution followed by adaptive instance normalisation, the ablation of weight modulation.
+    """Convolution with adaptive instance normalisation, the ablation of weight modulation.
 
-    y = scale(style) * (h - mean(h)) / std(h) + shift(style) with h = conv(x). Huang and Belongie, "Arbitrary Style
-    Transfer in Real-time with Adaptive Instance Normalization" (2017), equation 8.
+    y = scale(style) * (h - mean(h)) / std(h) + shift(style) with h = conv(x). Huang and Belongie,
+    "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization" (2017), equation 8.
 
     Shape:
         - x: (B, in_channels, H, W); style: (B, style_dim).
@@ -312,7 +303,8 @@ class StyledConv(nn.Module):
         - output: (B, out_channels, H', W') with H' = 2H if `upsample` else H.
 
     Example:
-        >>> StyledConv(8, 4, 16)(torch.randn(2, 8, 5, 5), torch.randn(2, 16), torch.randn(1, 1, 5, 5)).shape
+        >>> x, style, noise = torch.randn(2, 8, 5, 5), torch.randn(2, 16), torch.randn(1, 1, 5, 5)
+        >>> StyledConv(8, 4, 16)(x, style, noise).shape
         torch.Size([2, 4, 5, 5])
     """
 
@@ -333,11 +325,16 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """Apply the layer."""
         y = self.conv(x, style)
-        return fused_leaky_relu(y + (self.noise_strength * noise).to(y.dtype), self.bias)
+        # In place, because at full size the temporaries cost as much as the arithmetic; no backward
+        # pass needs the overwritten values. sqrt(2) leaky_relu(y) = leaky_relu(sqrt(2) y).
+        y += (self.noise_strength * noise).to(y.dtype)
+        y += self.bias.to(y.dtype)[:, None, None]
+        y *= math.sqrt(2)
+        return F.leaky_relu_(y, 0.2)
 
 
 class ToRGB(nn.Module):
-    """1x1 convolution to RGB, modulated but not demodulated, added to the doubled image of the level before.
+    """1x1 convolution to RGB, modulated only, added to the doubled image of the level before.
 
     Args:
         in_channels: Channels of the input.
@@ -360,8 +357,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, skip: Tensor | None = None) -> Tensor:
         """Compute the image of this level."""
-        # The image is a sum over the levels: kept in full precision under autocast.
-        rgb = self.conv(x, style).float() + self.bias
+        # Under autocast the bias, a float32, lifts the sum over the levels to full precision.
+        rgb = self.conv(x, style) + self.bias
         return rgb if skip is None else rgb + self.upsample(skip)
 
 
@@ -376,8 +373,8 @@ class Synthesis(nn.Module):
         modulation: "weight" is StyleGAN2's, "adain" the ablation (its RGB layers stay modulated).
 
     Shape:
-        - styles: (B, style_dim), or (B, slots, style_dim) with ``slots`` = 2 len(channels): layer `conv` takes slot
-          0, its RGB slot 1, level k takes 2k + 1, 2k + 2 and its RGB 2k + 3.
+        - styles: (B, style_dim), or (B, slots, style_dim) with ``slots`` = 2 len(channels): layer
+          `conv` takes slot 0, its RGB slot 1, level k takes 2k + 1, 2k + 2 and its RGB 2k + 3.
         - start: (B, start_channels, s, s), or None for the learned constant.
         - output: (B, 3, size, size), unbounded.
 
@@ -411,7 +408,7 @@ class Synthesis(nn.Module):
             torch.randn(1, start_channels, self.start_size, self.start_size)
         )
         widths = [(start_channels, channels[0], False)]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             widths += [(before, after, True), (after, after, False)]
         self.convs = nn.ModuleList(
             StyledConv(before, after, style_dim, upsample, modulation)
@@ -443,13 +440,14 @@ class Synthesis(nn.Module):
                 f"got a start map of shape {tuple(x.shape)}, the network takes "
                 f"{(batch, *self.constant.shape[1:])}"
             )
-        rgb = None
-        for layer, conv in enumerate(self.convs):
-            fixed = self.get_buffer(f"noise_{layer}")
-            drawn = (
-                fixed if noise == "fixed" else fixed.new_empty(batch, *fixed.shape[1:]).normal_()
-            )
-            x = conv(x, styles[:, layer], drawn)
-            if layer % 2 == 0:
-                rgb = self.to_rgbs[layer // 2](x, styles[:, layer + 1], rgb)
+        x = self.convs[0](x, styles[:, 0], self._noise(0, batch, noise))
+        rgb = self.to_rgbs[0](x, styles[:, 1])
+        for level in range(1, len(self.to_rgbs)):
+            for layer in (2 * level - 1, 2 * level):
+                x = self.convs[layer](x, styles[:, layer], self._noise(layer, batch, noise))
+            rgb = self.to_rgbs[level](x, styles[:, 2 * level + 1], rgb)
         return rgb
+
+    def _noise(self, layer: int, batch: int, noise: Noise) -> Tensor:
+        fixed = self.get_buffer(f"noise_{layer}")
+        return fixed if noise == "fixed" else fixed.new_empty(batch, *fixed.shape[1:]).normal_()

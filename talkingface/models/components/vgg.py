@@ -1,25 +1,28 @@
 """VGG-19 features for the perceptual loss."""
 
+import pickle
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
+from torchvision.models.vgg import VGG19_Weights, cfgs, make_layers
 
 
 class VGG19Features(nn.Module):
     """Frozen VGG-19 trunk that returns relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1.
 
-    PC-AVS (like SPADE's released code, which it follows) feeds images in [-1, 1] without ImageNet normalisation.
+    PC-AVS (like SPADE's released code, which it follows) feeds images in [-1, 1] without ImageNet
+    normalisation.
 
     Args:
-        weights: Local file with torchvision's VGG-19 state dict (``vgg19-*.pth``); None leaves random weights,
-            for instance because a state dict is loaded afterwards.
+        weights: Local file with torchvision's VGG-19 state dict (``vgg19-*.pth``); None leaves
+            random weights, for instance because a state dict is loaded afterwards.
 
     Shape:
         - input: (B, 3, H, W) in [-1, 1], H, W >= 16.
-        - output: five maps, (B, 64, H, W), (B, 128, H/2, W/2), (B, 256, H/4, W/4), (B, 512, H/8, W/8) and
-          (B, 512, H/16, W/16).
+        - output: five maps, (B, 64, H, W), (B, 128, H/2, W/2), (B, 256, H/4, W/4), (B, 512, H/8,
+          W/8) and (B, 512, H/16, W/16).
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -39,12 +42,35 @@ class VGG19Features(nn.Module):
             self._load(Path(weights))
         self.requires_grad_(False)
 
+    @classmethod
+    def pretrained(cls) -> Self:
+        """ImageNet weights of torchvision, downloaded once into torch's hub folder and verified.
+
+        Raises:
+            FileNotFoundError: If they can neither be found nor downloaded.
+        """
+        weights = VGG19_Weights.IMAGENET1K_V1
+        try:
+            state = weights.get_state_dict(progress=False, check_hash=True)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"cannot download VGG-19 from {weights.url} (548 MB): {error}; fetch that file "
+                f"elsewhere and pass its path"
+            ) from error
+        network = cls()
+        network.load_state_dict({key: state[key] for key in network.state_dict()})
+        return network
+
     def _load(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path}: no such file; give torchvision's VGG-19 weights (torchvision.models.VGG19_Weights)"
+                f"{path}: no such file; give torchvision's VGG-19 weights "
+                f"({VGG19_Weights.IMAGENET1K_V1.url})"
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{path}: not a PyTorch file of plain tensors") from error
         wanted = self.state_dict()
         if not wanted.keys() <= state.keys() or any(
             state[k].shape != wanted[k].shape for k in wanted

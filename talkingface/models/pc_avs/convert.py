@@ -104,8 +104,8 @@ def convert_state_dicts(
         networks: The networks that are to take the weights.
 
     Returns:
-        The complete state dict for `networks`, and the classifier tensors, as ``net.key``, that were left out because
-        of another number of classes.
+        The complete state dict for `networks`, and the classifier tensors, as ``net.key``, that
+        were left out because of another number of classes.
 
     Raises:
         ValueError: If one of the four is missing or does not fit.
@@ -152,6 +152,7 @@ def convert_discriminator(
         ValueError: If a key or a shape does not fit.
 
     Example:
+        >>> import torch
         >>> convert_discriminator({"x": torch.zeros(1)}, MultiscaleDiscriminator(channels=4))
         Traceback (most recent call last):
         ValueError: unknown key 'x' in the checkpoint (it became 'x')

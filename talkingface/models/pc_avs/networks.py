@@ -1,7 +1,7 @@
 """Networks of PC-AVS.
 
-Zhou et al., "Pose-Controllable Talking Face Generation by Implicitly Modularized Audio-Visual Representation" (CVPR 2021). The
-defaults are the architecture of the released checkpoints.
+Zhou et al., "Pose-Controllable Talking Face Generation by Implicitly Modularized Audio-Visual
+Representation" (CVPR 2021). The defaults are the architecture of the released checkpoints.
 """
 
 import torch
@@ -14,7 +14,7 @@ from talkingface.models.components.stylegan2 import MappingNetwork, Modulation, 
 
 
 class NonIdentityEncoder(nn.Module):
-    """Non-identity encoder: a frame becomes a feature from which speech content and head pose are read.
+    """Non-identity encoder: frame to feature, from which speech content and head pose are read.
 
     Args:
         size: Side of the frames, divisible by 4.
@@ -32,7 +32,8 @@ class NonIdentityEncoder(nn.Module):
     Example:
         >>> encoder = NonIdentityEncoder(64, 10, channels=16, landmarks=5)
         >>> feature = encoder(torch.zeros(2, 3, 64, 64))
-        >>> feature.shape, encoder.content_code(encoder.content(feature)).shape, encoder.pose(feature).shape
+        >>> code = encoder.content_code(encoder.content(feature))
+        >>> feature.shape, code.shape, encoder.pose(feature).shape
         (torch.Size([2, 512]), torch.Size([2, 500]), torch.Size([2, 12]))
     """
 
@@ -88,7 +89,7 @@ class NonIdentityEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Audio content encoder: a mel window becomes content in the space of `NonIdentityEncoder.content`.
+    """Audio content encoder: mel window to content, in the space of `NonIdentityEncoder.content`.
 
     Args:
         num_classes: Classes of the classifier (training only).
@@ -129,7 +130,7 @@ class AudioEncoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """StyleGAN2-like generator that starts from the identity map and takes one style in every layer.
+    """StyleGAN2-like generator that starts from the identity map; one style for every layer.
 
     Args:
         size: Side of the images.
@@ -137,11 +138,12 @@ class Generator(nn.Module):
         channels: Channels per level; the start size is size / 2 ** (len(channels) - 1).
         map_channels: Channels of the identity map.
         modulation: "weight", or "adain" for the ablation of the paper.
-        mapping_layers: Layers of the mapping network that official checkpoints carry. The method never runs it:
-            the style goes into the layers as it is. 0 leaves it out.
+        mapping_layers: Layers of the mapping network that official checkpoints carry. The method
+            never runs it: the style goes into the layers as it is. 0 leaves it out.
 
     Shape:
-        - style: (B, style_dim); identity_map: (B, map_channels, s, s), or None for the learned constant.
+        - style: (B, style_dim); identity_map: (B, map_channels, s, s), or None for the learned
+          constant.
         - output: (B, 3, size, size) in [-1, 1].
 
     Example:
@@ -202,12 +204,19 @@ class PCAVSNetworks(nn.Module):
 
     Example:
         >>> networks = PCAVSNetworks(
-        ...     64, 10, identity_layers=(1, 1, 1, 1), identity_width=16, identity_groups=4, identity_width_per_group=16,
-        ...     fan_channels=16, landmarks=5, audio_channels=(4, 8, 8, 16), audio_layers=(1, 1, 1, 1),
-        ...     generator_channels=(16, 16, 8, 8, 4), map_channels=16,
+        ...     64,
+        ...     num_classes=10,
+        ...     identity_layers=(1, 1, 1, 1),
+        ...     identity_width=16,
+        ...     identity_width_per_group=4,
+        ...     fan_channels=16,
+        ...     audio_channels=(4, 8, 8, 16),
+        ...     audio_layers=(1, 1, 1, 1),
+        ...     generator_channels=(16, 16, 8, 8, 4),
+        ...     map_channels=16,
         ... ).eval()
-        >>> source, mel, driving = torch.zeros(2, 3, 3, 64, 64), torch.zeros(2, 1, 80, 20), torch.zeros(2, 3, 64, 64)
-        >>> networks(source, mel, driving).shape
+        >>> source, mel = torch.zeros(2, 3, 3, 64, 64), torch.zeros(2, 1, 80, 20)
+        >>> networks(source, mel, driving=torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 3, 64, 64])
     """
 
@@ -266,7 +275,8 @@ class PCAVSNetworks(nn.Module):
         """Join the codes to a style.
 
         Shape:
-            - identity: (B, vector_dim); content: (B, feature_dim), of frames or of sound; pose: (B, pose_dim).
+            - identity: (B, vector_dim); content: (B, feature_dim), of frames or of sound;
+              pose: (B, pose_dim).
             - output: (B, vector_dim + content_dim + pose_dim).
         """
         return torch.cat([identity, self.non_identity_encoder.content_code(content), pose], 1)
@@ -274,7 +284,7 @@ class PCAVSNetworks(nn.Module):
     def forward(
         self, source: Tensor, mel: Tensor, driving: Tensor, content_scale: float = 1.0
     ) -> Tensor:
-        """Generate the frame of one mel window: identity from `source`, head pose from `driving`."""
+        """Generate the frame of one mel window: identity of `source`, head pose of `driving`."""
         identity, identity_map = self.identity_encoder(source)
         content = content_scale * self.audio_encoder(mel)
         pose = self.non_identity_encoder.pose(self.non_identity_encoder(driving))
