@@ -11,7 +11,7 @@ from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, overload
+from typing import Protocol, Self
 from uuid import uuid4
 
 import av
@@ -247,16 +247,21 @@ class VideoClip:
             raise ValueError(f"{self.path} has {self.frame_count} frames: it has no frame {start}.")
         return self._decode(range(start, self.frame_count))
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice | Sequence[int]) -> Tensor: ...
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.iterate()
+
     def __getitem__(self, index: int | slice | Sequence[int]) -> Tensor:
+        numbers = range(self.frame_count)
         if isinstance(index, slice):
-            return self._gather(range(self.frame_count)[index])
-        if isinstance(index, Sequence):
-            return self._gather([range(self.frame_count)[i] for i in index])
-        return self._gather([range(self.frame_count)[index]])[0]
+            return self._gather(numbers[index])
+        try:
+            if isinstance(index, Sequence):
+                return self._gather([numbers[number] for number in index])
+            return self._gather([numbers[index]])[0]
+        except IndexError:
+            raise IndexError(
+                f"{self.path} has {self.frame_count} frames: there is no frame {index}."
+            ) from None
 
     def _gather(self, indices: Sequence[int]) -> Tensor:
         """The frames of ``indices``, in any order, repeated or not."""
@@ -341,7 +346,6 @@ class VideoClip:
     ) -> Iterator[tuple[float, av.VideoFrame]]:
         stream = video_stream(container)
         assert stream is not None  # _index has seen it
-        stream.thread_type = "AUTO"
         if seek is not None:
             container.seek(seek, stream=stream)
         number: int | None = None  # of the next picture, where pictures are counted
@@ -400,7 +404,7 @@ def _is_steady(times: np.ndarray) -> bool:
 
 def _rgb(picture: av.VideoFrame) -> Tensor:
     pixels = np.rot90(picture.to_ndarray(format="rgb24"), round(picture.rotation / 90))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _numbered_images(folder: Path) -> list[Path]:
@@ -436,13 +440,15 @@ class VideoWriter:
     anything fails, nothing is left. Memory does not grow with the number of frames. The sound is
     cut, or padded with silence, to exactly 640 samples per frame. Odd sizes, which H.264 cannot
     hold in 4:2:0, are padded to even ones by repeating the last row or column. Metadata says that
-    the video is synthetic (`SYNTHETIC_TAG`).
+    the video is synthetic, unless ``comment`` says something else.
 
     Args:
         path: where to; must end in ``.mp4``. An existing file is replaced.
         height: of the frames, in pixels.
         width: of the frames, in pixels.
         audio: sound at 16 kHz, mono, float in [-1, 1].
+        comment: metadata entry of that name; None, for real footage, writes none.
+        crf: H.264 quality, 0 (lossless) to 51 (worst).
 
     Shape:
         - audio: (samples,)
@@ -462,7 +468,13 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, height: int, width: int, audio: Tensor | None = None
+        self,
+        path: str | Path,
+        height: int,
+        width: int,
+        audio: Tensor | None = None,
+        comment: str | None = SYNTHETIC_TAG,
+        crf: int = 18,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
@@ -475,6 +487,7 @@ class VideoWriter:
                 "give (samples,) float, 16 kHz mono."
             )
         self.frame_count = 0
+        self._comment, self._crf = comment, crf
         self._shape = (height, width, 3)
         self._audio = None if audio is None else audio.detach().float().cpu()
         if self._audio is not None and not self._audio.isfinite().all():
@@ -490,8 +503,9 @@ class VideoWriter:
                 f"file:{self._temporary}", "w", format="mp4", options={"movflags": "faststart"}
             )
         self._container = container
-        container.metadata["comment"] = SYNTHETIC_TAG
-        self._video = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
+        if self._comment is not None:
+            container.metadata["comment"] = self._comment
+        self._video = container.add_stream("libx264", rate=FPS, options={"crf": str(self._crf)})
         self._video.width, self._video.height = width + width % 2, height + height % 2
         self._video.pix_fmt = "yuv420p"
         context = self._video.codec_context
