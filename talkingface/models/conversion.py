@@ -1,10 +1,7 @@
 """Convert the authors' checkpoints: rename by a table of regular expressions, and be strict."""
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,29 +75,6 @@ def convert_state_dict(
     if lost:
         raise ValueError(f"the checkpoint lacks {len(lost)} tensors, first of all {lost[0]!r}")
     return converted, dropped
-
-
-def read_checkpoint(path: str | Path) -> Any:
-    """Read a PyTorch file that holds nothing but tensors and plain values.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a PyTorch file, or one that would have to run code to be read.
-
-    Example:
-        >>> read_checkpoint("latest_net_G.pth")
-        Traceback (most recent call last):
-        FileNotFoundError: latest_net_G.pth: no such file
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not a PyTorch file of plain tensors (files that run code are refused)"
-        ) from error
 
 
 def _rename(key: str, rules: list[Rule]) -> str | None:
