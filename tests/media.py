@@ -7,6 +7,7 @@ after lossy coding; sounds are functions of time, so that a test knows every sam
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -62,7 +63,7 @@ def write_media(
     Args:
         path: where to; the suffix chooses the container.
         frames: uint8 (T, 3, H, W), or none for a sound file.
-        sound: float (channels, samples) in [-1, 1], one channel or two, or none for silent pictures.
+        sound: float (channels, samples) in [-1, 1], of one channel or two, or none.
         fps: constant frame rate of the pictures.
         times: seconds at which the frames appear, where the rate varies.
         rate: sampling rate of the sound.
@@ -80,7 +81,7 @@ def write_media(
         if frames is not None:
             varies = times is not None or video_start
             base = Fraction(1, 90_000) if varies else 1 / fps
-            video = container.add_stream(video_codec, rate=fps, options=options or {})
+            video: Any = container.add_stream(video_codec, rate=fps, options=options or {})
             video.height, video.width = frames.shape[2:]
             video.pix_fmt = "yuvj420p" if video_codec == "mjpeg" else "yuv420p"
             video.codec_context.time_base = base
@@ -88,9 +89,10 @@ def write_media(
                 video.set_display_rotation(rotation)
         if sound is not None:
             layout = "mono" if len(sound) == 1 else "stereo"
-            audio = container.add_stream(audio_codec, rate=rate, layout=layout)
+            audio: Any = container.add_stream(audio_codec, rate=rate, layout=layout)
+            audio.bit_rate = min(6 * rate, 256_000)  # codecs then keep the wave, not only the sound
         if cover is not None:
-            picture = container.add_stream("mjpeg", rate=1)
+            picture: Any = container.add_stream("mjpeg", rate=1)
             picture.height, picture.width = cover.shape[1:]
             picture.pix_fmt = "yuvj420p"
             picture.disposition = av.stream.Disposition.attached_pic

@@ -111,7 +111,7 @@ def read_image(path: str | Path) -> Tensor:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             pixels = np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # each of Pillow's formats raises errors of its own
         reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ValueError(
             f"{path} cannot be read as an image ({reason}): save it again as jpg or png."
@@ -291,26 +291,29 @@ class VideoClip:
             if stream is None:
                 only = ", only sound" if self.has_audio else ""
                 raise ValueError(f"{self.path} has no pictures{only}: give a video.")
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
-            stamped = [(p.dts if p.pts is None else p.pts, p) for p in packets]
-            stamps = [stamp for stamp, _ in stamped if stamp is not None]
-            if not stamps:
+            # Numbers only: the packets themselves are as large as the file.
+            packets: list[tuple[int, int, int, bool]] = []
+            for packet in container.demux(stream):
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if packet.size and not packet.is_discard and stamp is not None:
+                    seek = stamp if packet.dts is None else packet.dts
+                    packets.append((stamp, seek, packet.duration or 0, packet.is_keyframe))
+            if not packets:
                 raise ValueError(f"{self.path} holds no pictures: it is damaged; copy it again.")
+            stamps = [stamp for stamp, *_ in packets]
+            self._stamps = np.unique(stamps)
             # An avi has no presentation stamps. Where they could not be worked out either (H.264
             # with B-frames), pictures get the packets' stamps in the order in which they come.
             self._counted = container.format.name == "avi" and stamps == sorted(stamps)
             base, start = seconds(1, stream.time_base), stream.start_time
-            self._stamps = np.unique(stamps)
-            first = int(self._stamps[0])
             # avi also counts the decoder's delay in: the first picture is where the stream starts.
+            first = int(self._stamps[0])
             delay = first - (first if start is None else start)
             self._zero = float(media_zero(container) + delay * base)
-            self._keys = sorted(
-                (float(stamp * base) - self._zero, stamp if packet.dts is None else packet.dts)
-                for stamp, packet in stamped
-                if packet.is_keyframe and stamp is not None
-            )
-            duration = next(p.duration for stamp, p in stamped if stamp == self._stamps[-1])
+        self._keys = sorted(
+            (float(stamp * base) - self._zero, seek) for stamp, seek, _, is_key in packets if is_key
+        ) or [(0.0, first)]
+        duration = max(packets, key=itemgetter(0))[2]
         times = self._stamps * float(base) - self._zero
         # Stamps are rounded to a tick of the clock, unless it ticks once per frame.
         self._tolerance = float(base) / 2 if base <= _CLOCK else 1e-6
@@ -319,7 +322,7 @@ class VideoClip:
             self.frame_count = round(times[-1] * FPS) + 1
         else:
             gap = float(np.median(np.diff(times))) if len(times) > 1 else 1 / FPS
-            end = times[-1] + (float((duration or 0) * base) or gap)
+            end = times[-1] + (float(duration * base) or gap)
             self.frame_count = max(math.ceil((end - self._tolerance) * FPS), 1)
 
     def _pictures(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -344,8 +347,7 @@ class VideoClip:
     def _from(
         self, container: InputContainer, seek: int | None
     ) -> Iterator[tuple[float, av.VideoFrame]]:
-        stream = video_stream(container)
-        assert stream is not None  # _index has seen it
+        stream = video_stream(container) or container.streams.video[0]
         if seek is not None:
             container.seek(seek, stream=stream)
         number: int | None = None  # of the next picture, where pictures are counted
