@@ -162,7 +162,7 @@ def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[int
 
 
 def _decode(
-    container: InputContainer, stream: av.AudioStream, first: int, last: float, seek: bool = True
+    container: InputContainer, stream: av.AudioStream, first: int, last: float, rewind: bool = False
 ) -> Iterator[np.ndarray]:
     """Sound at its own rate from sample ``first`` on, without gaps: time stamps say what is where.
 
@@ -170,7 +170,9 @@ def _decode(
     """
     rate, zero = stream.sample_rate, media_zero(container)
     start = seconds(stream.start_time, stream.time_base)
-    begin = max(Fraction(first, rate) + zero - _PREROLL, start) if seek else start - _PREROLL
+    begin = max(Fraction(first, rate) + zero - _PREROLL, start)
+    if rewind:
+        begin = start - 1  # so that what the encoder put before the start is decoded as well
     grid: tuple[int, int] | None = None
     if begin != start:
         grid = _packet_grid(container, stream)
@@ -189,8 +191,8 @@ def _decode(
             elif end is None and grid and len(samples) == grid[1]:
                 shift = (index - grid[0] + grid[1] // 2) % grid[1] - grid[1] // 2
                 index -= shift if abs(shift) <= seconds(1, frame.time_base) * rate else 0
-        if end is None and seek and begin != start and index > first:  # the seek landed too late
-            yield from _decode(container, stream, first, last, seek=False)
+        if end is None and begin > start and index > first:  # the seek landed too late
+            yield from _decode(container, stream, first, last, rewind=True)
             return
         yield held
         if index > position:
