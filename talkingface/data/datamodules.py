@@ -270,8 +270,13 @@ def resume_point(trainer: Trainer) -> tuple[int, int, int]:
         return epochs.ready, 0, epochs.processed
     # Lightning warns of every loader that does not keep a state of its own.
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
-    done: Any = loop.epoch_loop.batch_progress.current
-    return max(epochs.ready - 1, 0), done.processed, epochs.processed
+    batches: Any = loop.epoch_loop.batch_progress
+    saved_at_batch_end = batches.current.completed < batches.current.processed
+    if batches.is_last_batch and saved_at_batch_end and epochs.processed < epochs.ready:
+        # The loop goes on with the next epoch, but with the iterator that is made now, and workers
+        # read ahead before they are told of the epoch.
+        return epochs.ready, 0, epochs.processed + 1
+    return max(epochs.ready - 1, 0), batches.current.processed, epochs.processed
 
 
 class FolderDataModule(ClipDataModule):

@@ -114,8 +114,9 @@ class AdversarialModule(ReproducibleModule):
         if self.clip is not None:
             self.clip_gradients(optimizer, self.clip, "norm")
 
-    def on_fit_start(self) -> None:
-        """Refuse strategies under which two players cannot take turns."""
+    def setup(self, stage: str) -> None:
+        """Refuse strategies under which two players cannot take turns, before they do anything."""
+        super().setup(stage)
         strategy = type(self.trainer.strategy).__name__
         if "FSDP" in strategy or "DeepSpeed" in strategy or "ModelParallel" in strategy:
             raise ValueError(

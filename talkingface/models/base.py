@@ -38,19 +38,19 @@ def ping_pong(start: int, stop: int, length: int) -> list[int]:
 
 
 def as_float(frames: Tensor, name: str) -> Tensor:
-    """Bring frames to floats in [-1, 1].
+    """Bring frames to float32 in [-1, 1].
 
     Raises:
-        ValueError: If floats lie outside [-1, 1].
+        ValueError: If floats lie outside [-1, 1], or are not numbers.
     """
     if frames.dtype == torch.uint8:
         return frames.float() / 127.5 - 1.0
-    if frames.numel() and (frames.min() < -1.001 or frames.max() > 1.001):
+    if frames.numel() and not (frames.min() >= -1.001 and frames.max() <= 1.001):
         low, high = float(frames.min()), float(frames.max())
         raise ValueError(
             f"{name} spans {low:.3g} to {high:.3g}; give floats in [-1, 1], or uint8 frames."
         )
-    return frames
+    return frames.float()
 
 
 class TalkingFaceModule(AdversarialModule):
@@ -144,6 +144,10 @@ class TalkingFaceModule(AdversarialModule):
             )
         if driving is not None and not len(driving):
             raise ValueError("driving holds no frames.")
+        if pose is not None and not len(pose):
+            raise ValueError("pose holds no codes.")
+        if audio is not None and not audio.isfinite().all():
+            raise ValueError("audio holds values that are not finite numbers.")
         source = as_float(source if source.ndim == 4 else source[None], "source")
         self._check_size(source, "source")
         # A generator function, so that arguments are checked at the call and not at the first next.
@@ -162,7 +166,7 @@ class TalkingFaceModule(AdversarialModule):
 
     def _check_size(self, frames: Tensor, name: str) -> None:
         size = self.image_size
-        if frames.ndim != 4 or frames.shape[1:] != (3, size, size):
+        if frames.ndim != 4 or not len(frames) or frames.shape[1:] != (3, size, size):
             raise ValueError(
                 f"{name} has shape {tuple(frames.shape)}, but this model works on "
                 f"(N, 3, {size}, {size}): crop with talkingface.data.faces.crop_image first."

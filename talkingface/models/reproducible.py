@@ -64,6 +64,7 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
             for name, part in self.named_modules()
             if list(part.parameters()) and not any(p.requires_grad for p in part.parameters())
         ]
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training, all but the frozen parts."""
@@ -71,6 +72,10 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
         for name in getattr(self, "_frozen", ()):
             self.get_submodule(name).eval()
         return self
+
+    def on_fit_start(self) -> None:
+        """Train in training mode; Lightning would go on in the mode of ``from_pretrained``."""
+        self.train()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the random generators' states, one entry per rank."""
