@@ -1,4 +1,4 @@
-"""What a run shows: a picture grid and a short video per validation."""
+"""What a run shows and keeps: pictures and a short video per validation, its newest state."""
 
 import io
 from typing import Any
@@ -7,10 +7,24 @@ import pytorch_lightning as pl
 import torch
 from einops import rearrange
 from PIL import Image
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torchvision.utils import make_grid
 
 from talkingface.data.batch import FPS, Batch
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keep the newest state of a run as ``last.ckpt``, beside whatever other callbacks keep.
+
+    ``ModelCheckpoint(monitor=..., save_last=True)`` writes its last checkpoint only when the
+    monitored value improves, so that a resumed run would lose the epochs since.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+        )
 
 
 class LogFrames(pl.Callback):
@@ -37,7 +51,7 @@ class LogFrames(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Log the first batch of a validation."""
-        writer = getattr(trainer.logger, "experiment", None)
+        writer: Any = getattr(trainer.logger, "experiment", None)
         if batch_idx or trainer.sanity_checking or not hasattr(writer, "add_image"):
             return
         real, fake = batch["video"][: self.clips].cpu(), outputs["frames"][: self.clips].cpu()

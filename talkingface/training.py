@@ -1,27 +1,46 @@
 """The training commands: Lightning's command line with stages that build on one another."""
 
+import inspect
+import re
 import sys
+import warnings
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from talkingface.callbacks import LastCheckpoint
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import ReproducibleModule
 
-
 CONFIGS = Path(__file__).parent / "configs"
 """Configurations that come with the package."""
+QUIET = (
+    "LightningCLI's args parameter",
+    "You have overridden `on_(before|after)_batch_transfer`",
+    ".*does not have many workers",
+    ".*treespec, LeafSpec",
+    "Checkpoint directory .* exists and is not empty",
+    "The dirpath has changed",
+)
+"""Warnings of Lightning about what is meant to be so, or about itself."""
 
 
 class TalkingFaceCLI(LightningCLI):
     """LightningCLI with ``--init.<stage> PATH`` and a model folder at the end of ``fit``.
 
-    The best checkpoint (the last one where nothing is monitored) is saved as a model folder in
-    ``trainer.default_root_dir``, where the next stage and ``talkingface generate`` take it from.
+    The best checkpoint (the last one where nothing is monitored) is saved as the folder ``model``
+    in ``trainer.default_root_dir``, where the next stage and ``talkingface generate`` take it from.
+    ``--ckpt_path last`` goes on with the newest run there.
     """
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that raises its errors, in place of printing its usage and exiting."""
+        return super().init_parser(exit_on_error=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``--init``, and tell the model how many people the data has."""
@@ -29,7 +48,7 @@ class TalkingFaceCLI(LightningCLI):
             "--init",
             type=dict[str, str],
             default={},
-            help="weights to start from, by stage: --init.sync runs/sync; paths are not stored",
+            help="weights to start from, by stage: --init.sync runs/sync/model; not stored",
         )
         parser.link_arguments(
             "data",
@@ -38,38 +57,62 @@ class TalkingFaceCLI(LightningCLI):
             apply_on="instantiate",
         )
 
+    def _parse_ckpt_path(self) -> None:
+        """Find the checkpoint; unlike Lightning's, this lets the configuration have its way."""
+        config = self.config[self.config["subcommand"]]
+        path, root = config.get("ckpt_path"), Path(config["trainer"]["default_root_dir"] or ".")
+        if path == "last":
+            runs = root.glob("**/checkpoints/last.ckpt")
+            newest = max(runs, key=lambda file: file.stat().st_mtime, default=None)
+            if newest is None:
+                raise FileNotFoundError(f"no run to go on with below {root}: drop --ckpt_path.")
+            config["ckpt_path"] = str(newest)
+        elif path not in (None, "best") and not Path(path).is_file():
+            raise FileNotFoundError(f"no checkpoint {path}: give a run's .ckpt file, or last.")
+
+    def before_instantiate_classes(self) -> None:
+        """Keep a run's newest state as well, unless it keeps none."""
+        if self.config[self.subcommand]["trainer"]["enable_checkpointing"] is not False:
+            self.trainer_defaults = {"callbacks": LastCheckpoint()}
+
+    def initialise(self) -> None:
+        """Start from the weights of earlier stages."""
+        weights = self.config[self.subcommand]["init"]
+        if not weights:
+            return
+        start, name = getattr(self.model, "initialise", None), type(self.model).__name__
+        if start is None:
+            raise ValueError(f"{name} starts from no other stage: drop --init.")
+        stages = list(inspect.signature(start).parameters)
+        if unknown := sorted(set(weights) - set(stages)):
+            raise ValueError(f"{name} has no --init.{unknown[0]}, but {', '.join(stages)}.")
+        start(**weights)
+
+    before_validate = before_test = before_predict = initialise
+
     def before_fit(self) -> None:
-        """Start from earlier stages."""
-        if weights := self.config["fit"]["init"]:
-            if self.config["fit"].get("ckpt_path"):
-                return  # a resumed run has its weights
-            initialise = getattr(self.model, "initialise", None)
-            if initialise is None:
-                raise ValueError(f"{type(self.model).__name__} starts from nothing: drop --init.")
-            try:
-                initialise(**weights)
-            except TypeError as error:
-                raise ValueError(f"--init: {error}") from error
+        """Start from earlier stages; a resumed run goes on in its own folder, with its best."""
+        self.initialise()
+        for callback in self.trainer.checkpoint_callbacks:
+            path = self.config["fit"]["ckpt_path"]
+            if path and isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(Path(path).parent)
 
     def after_fit(self) -> None:
         """Save the best model as a folder."""
-        callback = self.trainer.checkpoint_callback
-        if not isinstance(callback, ModelCheckpoint) or not self.trainer.is_global_zero:
+        if self.config["fit"]["trainer"]["fast_dev_run"] or not self.trainer.is_global_zero:
             return
-        best = callback.best_model_path or callback.last_model_path
-        if best:
-            model = load_pretrained(best, type(self.model))
-            folder = Path(self.trainer.default_root_dir)
-            facts = {"command": " ".join(["talkingface", *sys.argv[1:]])}
-            data = getattr(self.datamodule, "root", None)
-            saved = model.save_pretrained(
-                folder / "model",
-                with_discriminator=hasattr(model, "discriminator"),
-                training_data=str(data),
-                class_names=list(getattr(self.datamodule, "class_names", [])),
-                **facts,
-            )
-            print(saved)
+        callback, model = self.trainer.checkpoint_callback, self.model
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            model = load_pretrained(callback.best_model_path, type(self.model))
+        folder = model.save_pretrained(
+            Path(self.trainer.default_root_dir) / "model",
+            with_discriminator=hasattr(model, "discriminator"),
+            training_data=Path(getattr(self.datamodule, "root", "")).resolve().name,
+            class_names=getattr(self.datamodule, "class_names", None),
+            command=describe(sys.argv[1:]),
+        )
+        print(folder)
 
 
 def count_identities(data: pl.LightningDataModule) -> int:
@@ -85,27 +128,98 @@ def find_configs(arguments: list[str]) -> list[str]:
         >>> Path(find_configs(["fit", "--config", "pc_avs/main_tiny"])[-1]).name
         'main_tiny.yaml'
     """
-    found = []
+    found: list[str] = []
     for argument in arguments:
         option, equals, value = argument.rpartition("=")
         bundled = CONFIGS / f"{value}.yaml"
-        after_config = option == "--config" or (not equals and found[-1:] in (["--config"], ["-c"]))
-        if after_config and not Path(value).is_file() and bundled.is_file():
+        named = option == "--config" or (not equals and found[-1:] in (["--config"], ["-c"]))
+        if named and not Path(value).is_file():
+            if not bundled.is_file():
+                names = sorted(
+                    p.relative_to(CONFIGS).with_suffix("") for p in CONFIGS.rglob("*.yaml")
+                )
+                raise FileNotFoundError(
+                    f"no configuration {value}: give a yaml file, or one of the package's "
+                    f"({', '.join(map(str, names))})."
+                )
             argument = f"{option}{equals}{bundled}"
         found.append(argument)
     return found
 
 
+def describe(arguments: list[str]) -> str:
+    """The command, with paths cut to their names: how a model was made, not where.
+
+    Example:
+        >>> describe(["fit", "--config", "pc_avs/main_tiny", "--data.root=/home/me/clips"])
+        'talkingface fit --config pc_avs/main_tiny --data.root=clips'
+    """
+    words = []
+    for argument in arguments:
+        option, equals, value = argument.rpartition("=")
+        if Path(value).is_absolute() or Path(value).exists():
+            value = Path(value).name or value
+        words.append(f"{option}{equals}{value}")
+    return " ".join(["talkingface", *words])
+
+
+def explain(message: str) -> str:
+    """Bring an error of the command line's parser, which may be a page of candidates, to a line.
+
+    Example:
+        >>> message = '''Parser key "model":
+        ...   Errors:
+        ...     - Problem with given class_path 'package.Net':
+        ...         Parser key "lr": Expected a <class 'float'>. Got value: fast'''
+        >>> explain(message)
+        '--model.lr: expected float, not fast.'
+    """
+    if "compute_fn of link" in message:  # how the parser tells of an error in the data
+        return message.rpartition(") failed: ")[2]
+    option = "--" + ".".join(re.findall(r'key "([\w.]+)"', message))
+    owner = re.search(r"class_path '(?:\w+\.)*(\w+)'", message)
+    if owner and (names := re.search(r"arguments are required: (.+)", message)):
+        return f"{owner[1]} needs {', '.join(f'{option}.{name}' for name in names[1].split(', '))}."
+    if owner and (name := re.search(r"Option '(\w+)' is not accepted", message)):
+        return f"{option}.{name[1]}: {owner[1]} has no such argument."
+    kind = r"Expected a (?:<class '(?!NoneType)(\w+)'>|typing\.(\w+\[.*?\]))"
+    if wanted := re.search(kind, message):
+        if value := re.search(r"(?:Got|Given) value: (.*)", message):
+            return f"{option}: expected {wanted[1] or wanted[2]}, not {value[1]}."
+    reasons = re.findall(r"^ +- (?!Expected a <class 'NoneType'>)(.+)", message, re.MULTILINE)
+    prefix = f"{option}: " if reasons and option != "--" else ""
+    return prefix + " ".join((reasons[0] if reasons else message).split())
+
+
 def train(arguments: list[str]) -> None:
-    """Run ``fit``, ``validate``, ``test`` or ``predict``; see ``talkingface fit --help``."""
-    TalkingFaceCLI(
-        ReproducibleModule,
-        pl.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=SaveConfigCallback,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "yaml"},
-        args=find_configs(arguments),
-        seed_everything_default=0,
-    )
+    """Run ``fit``, ``validate``, ``test`` or ``predict``; see ``talkingface fit --help``.
+
+    Raises:
+        ValueError: If an option cannot be used, or what it names does not fit together.
+        FileNotFoundError: If there is no such configuration, checkpoint or data.
+    """
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message)
+    try:
+        TalkingFaceCLI(
+            ReproducibleModule,
+            pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "talkingface"},
+            args=find_configs(arguments),
+            seed_everything_default=0,
+            # Else the hyperparameters would hold links' values that a class has no argument for.
+            load_from_checkpoint_support=False,
+        )
+    except ArgumentError as error:
+        hint = f"(see talkingface {arguments[0]} --help)"
+        raise ValueError(f"{explain(error.message)} {hint}") from error
+    except (ValueError, MisconfigurationException) as error:
+        raise ValueError(explain(str(error))) from error
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split()[:60])
+        raise ValueError(f"the checkpoint does not fit this configuration: {reason}") from error
