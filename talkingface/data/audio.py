@@ -12,7 +12,7 @@ import torch
 from av.container import InputContainer
 from torch import Tensor
 
-from talkingface.data.batch import AUDIO_CONTEXT, FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from talkingface.data.batch import FPS, SAMPLE_RATE
 
 _PREROLL = Fraction(1)  # seconds decoded before a window: codecs carry state from packet to packet
 _JITTER = Fraction(2, 1000)  # seconds a time stamp may be off (containers that round to 1 ms)
@@ -302,57 +302,3 @@ def audio_length(path: str | Path) -> int:
         tail = seconds(max(stamps, default=0), stream.time_base) - media_zero(container)
     start = max(math.floor((tail - _PREROLL) * SAMPLE_RATE), 0)
     return start + len(read_audio(path, start))
-
-
-def utterance_gain(audio: Tensor) -> float:
-    """Factor that brings a whole utterance to a loudness (rms) of 0.1: ``0.1 / max(rms, 1e-4)``.
-
-    A window's own loudness is not the utterance's, so this is taken over the whole sound. Digital
-    silence gives 1000, not infinity.
-
-    Shape:
-        - audio: (samples,) in [-1, 1].
-
-    Raises:
-        ValueError: if there is no sample.
-
-    Example:
-        >>> utterance_gain(torch.full((16000,), 0.25)), utterance_gain(torch.zeros(16000))
-        (0.4, 1000.0)
-    """
-    if audio.numel() == 0:
-        raise ValueError("The sound has no samples: give at least one.")
-    rms = audio.double().square().mean().sqrt().item()
-    return 0.1 / max(rms, 1e-4)
-
-
-def audio_window(audio: Tensor, start_frame: int, frames: int) -> Tensor:
-    """The sound of a window of frames with 0.2 s of context on each side, zero outside the sound.
-
-    Args:
-        audio: sound of the whole utterance at 16 kHz.
-        start_frame: first frame of the window; may lie outside the sound.
-        frames: number of frames.
-
-    Shape:
-        - audio: (samples,)
-        - output: (frames * 640 + 2 * 3200,)
-
-    Raises:
-        ValueError: if ``audio`` has more than one dimension or ``frames`` is below one.
-
-    Example:
-        >>> audio_window(torch.ones(16000), start_frame=0, frames=5).sum()
-        tensor(6400.)
-    """
-    if audio.dim() != 1:
-        raise ValueError(f"The sound has shape {tuple(audio.shape)}: give (samples,), mono.")
-    if frames < 1:
-        raise ValueError(f"frames is {frames}: ask for one frame or more.")
-    start = start_frame * SAMPLES_PER_FRAME - AUDIO_CONTEXT
-    stop = (start_frame + frames) * SAMPLES_PER_FRAME + AUDIO_CONTEXT
-    inside = audio[min(max(start, 0), len(audio)) : min(max(stop, 0), len(audio))]
-    before = min(max(-start, 0), stop - start)
-    window = audio.new_zeros(stop - start)
-    window[before : before + len(inside)] = inside
-    return window

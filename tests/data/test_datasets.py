@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from talkingface.data.audio import audio_window, read_audio
+from talkingface.data.audio import read_audio
+from talkingface.data.batch import audio_window
 from talkingface.data.datasets.clips import ClipDataset, ClipReader, crop_and_resize
 from talkingface.data.datasets.folder import find_folder_clips
 from talkingface.data.datasets.index import ClipFile, FailureLog, index_clips

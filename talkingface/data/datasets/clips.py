@@ -12,8 +12,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import resize
 
-from talkingface.data.audio import audio_window, read_audio, utterance_gain
-from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
+from talkingface.data.audio import read_audio
+from talkingface.data.batch import (
+    AUDIO_CONTEXT,
+    SAMPLES_PER_FRAME,
+    audio_window,
+    utterance_gain,
+)
 from talkingface.data.datasets.index import (
     Box,
     Clip,
