@@ -119,7 +119,9 @@ def main() -> None:
             yaws["generated other"].append(yaw(crossed))
         sheet.append((past[:1], target[None], result[None], swapped[None], crossed[None]))
 
-    print(f"{len(held_out)} clips, {sum(len(h[1]) for h in held_out)} held-out frames; mean of clips")
+    print(
+        f"{len(held_out)} clips, {sum(len(h[1]) for h in held_out)} held-out frames; mean of clips"
+    )
     for name, values in scores.items():
         quality, distance = torch.stack(values).mean(0).tolist()
         print(f"{name:28} PSNR {quality:6.2f} dB   LPIPS {distance:.4f}")
@@ -129,7 +131,9 @@ def main() -> None:
     ):
         if options.landmarks:
             value, count = correlation(torch.cat(yaws[a]), torch.cat(yaws[b]))
-            print(f"{title:28} yaw correlation {value:.3f} over {count} frames with both faces found")
+            print(
+                f"{title:28} yaw correlation {value:.3f} over {count} frames with both faces found"
+            )
     if options.sheet:
         grids = [
             torch.cat([frame_grid(s, t, r, 6), frame_grid(s, o, c, 6)], 2)

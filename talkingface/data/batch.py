@@ -70,6 +70,7 @@ def utterance_gain(audio: Tensor) -> float:
         ValueError: if there is no sample.
 
     Example:
+        >>> import torch
         >>> utterance_gain(torch.full((16000,), 0.25)), utterance_gain(torch.zeros(16000))
         (0.4, 1000.0)
     """
@@ -95,6 +96,7 @@ def audio_window(audio: Tensor, start_frame: int, frames: int) -> Tensor:
         ValueError: if ``audio`` has more than one dimension or ``frames`` is below one.
 
     Example:
+        >>> import torch
         >>> audio_window(torch.ones(16000), start_frame=0, frames=5).sum()
         tensor(6400.)
     """

@@ -18,7 +18,8 @@ Tensors = dict[str, Tensor]
 class AdversarialModule(ReproducibleModule):
     """Two players, updated in turn: the generator, then the discriminator on the same frames.
 
-    A subclass holds the generator's side in ``networks`` and defines [`generate`][], [`generator_losses`][], [`discriminator_losses`][] and
+    A subclass holds the generator's side in ``networks`` and defines :meth:`generate`,
+    :meth:`generator_losses`, :meth:`discriminator_losses` and
     ``configure_optimizers`` (the generator's optimizer first). Generator first is what makes
     accumulation exact: with the discriminator first, the last part of a batch would meet another
     discriminator than the parts before it.

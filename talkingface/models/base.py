@@ -54,9 +54,9 @@ def as_float(frames: Tensor, name: str) -> Tensor:
 
 
 class TalkingFaceModule(AdversarialModule):
-    """A method: trained through [`AdversarialModule`][], used through [`animate`][].
+    """A method: trained through :class:`AdversarialModule`, used through :meth:`animate`.
 
-    A subclass sets ``controls`` and defines ``_animate`` and [`reconstruct`][].
+    A subclass sets ``controls`` and defines ``_animate`` and :meth:`reconstruct`.
 
     Attributes:
         controls: What can be taken from a driving clip, e.g. ``{"lip", "pose"}``.
@@ -132,7 +132,7 @@ class TalkingFaceModule(AdversarialModule):
     ) -> Iterator[Tensor]:
         """Animate a face ``chunk`` frames at a time, in memory that does not grow with length.
 
-        The frames are those of [`animate`][], whatever the chunk. See there for the arguments.
+        The frames are those of :meth:`animate`, whatever the chunk. See there for the arguments.
         """
         if chunk < 1:
             raise ValueError(f"chunk={chunk}: give at least 1 frame.")

@@ -34,7 +34,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def restore_generators(states: Mapping[str, Any]) -> None:
-    """Put the generators back where [`generator_states`][] found them."""
+    """Put the generators back where :func:`generator_states` found them."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
@@ -45,7 +45,7 @@ def restore_generators(states: Mapping[str, Any]) -> None:
 
 
 class ReproducibleModule(PretrainedMixin, pl.LightningModule):
-    """A LightningModule that resumes bit-equal and that takes [`Batch`][talkingface.data.batch.Batch].
+    """A LightningModule that resumes bit-equal and takes :class:`~talkingface.data.batch.Batch`.
 
     Lightning restores weights, optimizers and loops, but no random generator. Here the states of
     all generators, of every rank, travel in the checkpoint. They are put back when the first
