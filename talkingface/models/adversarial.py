@@ -13,6 +13,7 @@ from talkingface.data.batch import Batch
 from talkingface.models.reproducible import ReproducibleModule
 
 Tensors = dict[str, Tensor]
+TensorList = tuple[Tensor, ...] | list[Tensor]
 
 
 class AdversarialModule(ReproducibleModule):
@@ -136,7 +137,7 @@ class AdversarialModule(ReproducibleModule):
         self.updates = checkpoint.get("updates", 0)
         self.images_seen = checkpoint.get("images_seen", 0)
 
-    def _blend(self, average: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+    def _blend(self, average: TensorList, current: TensorList, _: Tensor | int) -> None:
         """Move the average; early on the half-life is a twentieth of what was seen so far."""
         assert self.ema_half_life is not None
         half_life = min(self.ema_half_life, 0.05 * self.images_seen)

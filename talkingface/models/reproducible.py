@@ -48,9 +48,9 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
     """A LightningModule that resumes bit-equal and takes :class:`~talkingface.data.batch.Batch`.
 
     Lightning restores weights, optimizers and loops, but no random generator. Here the states of
-    all generators, of every rank, travel in the checkpoint. They are put back when the first
-    batch after a resume reaches the device, since whatever is drawn before (the seeds of loader
-    workers, say) was drawn in the uninterrupted run too, or does not count.
+    all generators, of every rank, travel in the checkpoint. They are put back before the loader is
+    iterated, which may draw an order from them, and within an epoch once more before the first
+    batch, since the uninterrupted run did not begin to iterate there.
     """
 
     _resumed: dict[str, Any] | None = None
@@ -76,6 +76,8 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
     def on_fit_start(self) -> None:
         """Train in training mode; Lightning would go on in the mode of ``from_pretrained``."""
         self.train()
+        if self._resumed is not None:
+            restore_generators(self._resumed)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the random generators' states, one entry per rank."""
@@ -87,16 +89,17 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
         checkpoint["generators"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the states for the first batch."""
+        """Keep the states for the start of training."""
         states = checkpoint.get("generators")
         # After a change of the number of processes there is no state to go on with.
         if states and self._trainer is not None and len(states) == self.trainer.world_size:
             self._resumed = states[self.global_rank]
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Put the generators back before the first batch after a resume is used."""
+        """Put the generators back before the first batch after a resume within an epoch."""
         if self._resumed is not None and self.trainer.training:
-            restore_generators(self._resumed)
+            if self.trainer.fit_loop.epoch_loop.batch_progress.current.ready > 0:
+                restore_generators(self._resumed)
             self._resumed = None
         return batch
 
@@ -105,7 +108,7 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
         for key in ("video", "source", "driving", "faces"):
             value = batch.get(key)
             if isinstance(value, Tensor) and value.dtype == torch.uint8:
-                batch[key] = value.float().div_(127.5).sub_(1.0)  # type: ignore[literal-required]
+                batch[key] = value.float().div_(127.5).sub_(1.0)
         return batch
 
 

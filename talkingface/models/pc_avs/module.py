@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from talkingface.data.audio import audio_window, utterance_gain
-from talkingface.data.batch import Batch
+from talkingface.data.batch import Batch, audio_window, utterance_gain
 from talkingface.losses import (
     cross_modal_l1,
     discriminator_adversarial_loss,
@@ -33,10 +32,11 @@ from talkingface.models.components.audio_frontends import PCAVSMel
 from talkingface.models.components.discriminators import MultiscaleDiscriminator
 from talkingface.models.components.stylegan2 import Noise
 from talkingface.models.components.vgg import VGG19Features
+from talkingface.models.experts.identity import IdentityClassifier
 from talkingface.models.pc_avs.augmentation import PCAVSAugmentation
 from talkingface.models.pc_avs.convert import convert_discriminator, convert_state_dicts
 from talkingface.models.pc_avs.networks import PCAVSNetworks
-from talkingface.models.pc_avs.sync import Contrastive, content_loss
+from talkingface.models.pc_avs.sync import Contrastive, PCAVSSync, content_loss
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import parameter_groups
 from talkingface.models.transfer import transfer
@@ -218,7 +218,7 @@ class PCAVS(TalkingFaceModule):
 
     @classmethod
     def from_official(cls, folder: str | Path) -> Self:
-        """Load the authors' checkpoint: ``*_net_V.pth``, ``_E``, ``_A_sync``, ``_G``, perhaps ``_D``.
+        """Load the authors' files: ``*_net_V.pth``, ``_E``, ``_A_sync``, ``_G``, perhaps ``_D``.
 
         Loading is strict; only classifiers for another number of people than the identity
         encoder's are left out, and named in the log. Options are set to the released code's.
@@ -268,14 +268,15 @@ class PCAVS(TalkingFaceModule):
         """Start from weights of earlier stages; nothing of these paths is stored.
 
         Args:
-            identity: Folder of a trained :class:`~talkingface.models.experts.identity.IdentityClassifier`.
+            identity: Folder of a trained
+                :class:`~talkingface.models.experts.identity.IdentityClassifier`.
             sync: Folder of a trained :class:`~talkingface.models.pc_avs.sync.PCAVSSync`.
             model: Folder of a trained PCAVS, with its discriminator where there is one.
             vgg: torchvision's VGG-19 weights, for the perceptual loss.
 
         Raises:
             FileNotFoundError: If there is nothing at a path.
-            ValueError: If the weights do not fit this model's sizes.
+            ValueError: If it is another stage, or its weights do not fit this model's sizes.
         """
         parts = cast(Any, self.networks)
         if model is not None:
@@ -283,12 +284,15 @@ class PCAVS(TalkingFaceModule):
             transfer(other.inference_networks.state_dict(), self.networks, str(model))
             transfer(other.discriminator.state_dict(), self.discriminator, str(model))
         if identity is not None:
-            expert = load_pretrained(identity)
+            expert = load_pretrained(identity, IdentityClassifier)
             transfer(expert.networks.state_dict(), parts.identity_encoder, str(identity))
         if sync is not None:
-            expert = load_pretrained(sync)
-            for name, part in expert.networks.items():
-                transfer(part.state_dict(), getattr(parts, name), str(sync))
+            expert = load_pretrained(sync, PCAVSSync).networks
+            transfer(expert["audio_encoder"].state_dict(), parts.audio_encoder, str(sync))
+            for name in ("trunk", "pool", "to_content"):  # what synchronisation trains
+                part = expert["non_identity_encoder"].get_submodule(name)
+                own = parts.non_identity_encoder.get_submodule(name)
+                transfer(part.state_dict(), own, str(sync))
         if vgg is not None:
             self._fixed["vgg"] = VGG19Features(vgg)
         if self.average is not None:
@@ -300,9 +304,8 @@ class PCAVS(TalkingFaceModule):
         super().on_fit_start()
         if self.vgg_weight and "vgg" not in self._fixed:
             self._fixed["vgg"] = VGG19Features.pretrained()
-        if self.face_weight:
-            encoder = copy.deepcopy(cast(PCAVSNetworks, self.networks).identity_encoder.trunk)
-            self._fixed["face"] = encoder.requires_grad_(False)
+        if self.face_weight and "face" not in self._fixed:
+            self._fixed["face"] = self._copy_identity_trunk()
         for name, network in self._fixed.items():
             self._fixed[name] = network.to(self.device).eval()
         if self.accumulate > 1 and self.sync_weight:
@@ -312,10 +315,27 @@ class PCAVS(TalkingFaceModule):
                 self.accumulate,
             )
 
+    def _copy_identity_trunk(self) -> nn.Module:
+        trunk = cast(PCAVSNetworks, self.networks).identity_encoder.trunk
+        return copy.deepcopy(trunk).requires_grad_(False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the identity encoder as it was when training started."""
+        super().on_save_checkpoint(checkpoint)
+        if "face" in self._fixed:
+            checkpoint["face"] = self._fixed["face"].state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back, since the encoder has been trained on."""
+        super().on_load_checkpoint(checkpoint)
+        if self.face_weight and "face" in checkpoint:
+            self._fixed["face"] = self._copy_identity_trunk()
+            self._fixed["face"].load_state_dict(checkpoint["face"])
+
     def forward(self, style: Tensor, identity_map: Tensor, noise: Noise = "fixed") -> Tensor:
         """Paint frames (B, 3, H, W) from styles (B, D) and identity maps."""
         start = identity_map if self.identity_map else None
-        return self.networks.generator(style, start, noise)
+        return cast(PCAVSNetworks, self.networks).generator(style, start, noise)
 
     def generate(self, batch: Batch) -> Tensors:
         """Rebuild the target frames from references, sound and augmented target frames."""
@@ -388,14 +408,11 @@ class PCAVS(TalkingFaceModule):
 
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 5 from the other side."""
+        fakes = [outputs[key] for key in ("video", "video_driven") if key in outputs]
         real = [scale[-1] for scale in self.discriminator(batch["video"].flatten(0, 1))]
-        losses = {}
-        for suffix, key in (("", "video"), ("_video_driven", "video_driven")):
-            if key in outputs:
-                fake = [scale[-1] for scale in self.discriminator(outputs[key])]
-                on_real, on_fake = discriminator_adversarial_loss(real, fake, self.gan)
-                losses[f"real{suffix}"], losses[f"fake{suffix}"] = on_real, on_fake
-        return losses
+        fake = [scale[-1] for scale in self.discriminator(torch.cat(fakes))]
+        on_real, on_fake = discriminator_adversarial_loss(real, fake, self.gan)
+        return {"real": on_real, "fake": on_fake}
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """The target frames again, from the source, the sound, and the pose of the targets."""
@@ -463,9 +480,10 @@ class PCAVS(TalkingFaceModule):
         self._check_size(frames, "frames")
         encoder = cast(PCAVSNetworks, self.inference_networks).non_identity_encoder
         training = self.training
+        self.eval()
         with torch.no_grad():
-            codes = encoder.eval().pose(encoder(frames.to(self.device)))
-        encoder.train(training)
+            codes = encoder.pose(encoder(frames.to(self.device)))
+        self.train(training)
         return codes
 
     def card(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """PC-AVS's second pre-training stage: the speech content space that lips and sound share."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,16 +107,14 @@ class PCAVSSync(ReproducibleModule):
 
     def forward(self, video: Tensor, audio: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """Content features of frames (B, T, 3, H, W) and of their sound, (B * T, D) each."""
-        encoder = self.networks["non_identity_encoder"]
+        encoder = cast(NonIdentityEncoder, self.networks["non_identity_encoder"])
         visual = encoder.content(encoder(video.flatten(0, 1)))
         mel = self.front_end(audio, gain).flatten(0, 1)
         return visual, self.networks["audio_encoder"](mel)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """InfoNCE in both directions."""
-        visual, audio = self(
-            self.augmentation(batch["video"]), batch["audio"], batch["audio_gain"]
-        )
+        visual, audio = self(self.augmentation(batch["video"]), batch["audio"], batch["audio_gain"])
         loss = content_loss(self, visual, audio, self.temperature, self.contrastive)
         if self.cross_modal_weight:
             loss = loss + self.cross_modal_weight * cross_modal_l1(visual, audio)

@@ -1,0 +1,195 @@
+"""The methods and stages at their smallest sizes, random batches for them, and one way to fit."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.utils.data import DataLoader, default_collate
+
+from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
+from talkingface.models.components.stylegan2 import Synthesis
+from talkingface.models.experts.identity import IdentityClassifier
+from talkingface.models.pc_avs.module import PCAVS
+from talkingface.models.pc_avs.sync import PCAVSSync
+
+SIZE, FRAMES, IDENTITIES = 32, 2, 4
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A module and the smallest arguments with which it has all its parts.
+
+    Args:
+        cls: The module's class.
+        sizes: Constructor arguments.
+        random: Arguments that turn on what is random or carried along in training.
+        quiet: Arguments that turn off augmentation.
+        separate: Arguments that turn off the terms that compare a batch's items.
+        stages: Names of ``initialise``'s arguments, and the stages they take.
+    """
+
+    cls: Any
+    sizes: Mapping[str, Any]
+    random: Mapping[str, Any] = field(default_factory=dict)
+    quiet: Mapping[str, Any] = field(default_factory=dict)
+    separate: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, "Tiny"] = field(default_factory=dict)
+
+    def __call__(self, **overrides: Any) -> Any:
+        """Make the module."""
+        return self.cls(**{**self.sizes, **overrides})
+
+    def still(self, **overrides: Any) -> Any:
+        """Make the module so that nothing in it is random or depends on the rest of a batch."""
+        cls = type(f"Still{self.cls.__name__}", (_Still, self.cls), {})
+        model = cls(**{**self.sizes, **self.quiet, **overrides})
+        for part in model.modules():
+            if isinstance(part, Synthesis):
+                part.register_forward_pre_hook(lambda _, inputs: (*inputs[:2], "fixed"))
+        return model.train()
+
+    def responsive(self, **overrides: Any) -> Any:
+        """Make the method in eval mode with batch statistics under which frames vary visibly."""
+        model = self(**overrides)
+        for part in model.modules():
+            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                part.momentum = 1.0
+        with torch.no_grad():
+            model.train().generate(default_collate(items(8)))
+        return model.eval()
+
+
+class _Still(LightningModule):
+    """Batch norm, spectral norm and dropout stay in eval mode; plain SGD for every player."""
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(False)
+
+    def configure_optimizers(self) -> Any:
+        players = ("networks", "discriminator")
+        parts = [getattr(self, name) for name in players if hasattr(self, name)]
+        optimizers = [SGD(part.parameters(), lr=0.1) for part in parts]
+        return optimizers if len(optimizers) > 1 else optimizers[0]
+
+
+IDENTITY = Tiny(
+    IdentityClassifier,
+    {
+        "num_identities": IDENTITIES,
+        "layers": (1, 1, 1, 1),
+        "width": 16,
+        "groups": 4,
+        "width_per_group": 16,
+        "map_channels": 16,
+        "map_size": 4,
+    },
+)
+SYNC = Tiny(
+    PCAVSSync,
+    {
+        "image_size": SIZE,
+        "feature_dim": 32,
+        "trunk_channels": 16,
+        "trunk_depth": 2,
+        "audio_channels": (4, 8, 8, 16),
+        "audio_layers": (1, 1, 1, 1),
+    },
+    quiet={"augment": False},
+)
+PC_AVS = Tiny(
+    PCAVS,
+    {
+        "image_size": SIZE,
+        "num_identities": IDENTITIES,
+        "identity_layers": (1, 1, 1, 1),
+        "identity_width": 16,
+        "identity_groups": 4,
+        "identity_width_per_group": 16,
+        "trunk_channels": 16,
+        "trunk_depth": 2,
+        "audio_channels": (4, 8, 8, 16),
+        "audio_layers": (1, 1, 1, 1),
+        "feature_dim": 32,
+        "content_dim": 16,
+        "generator_channels": (16, 16, 8, 8),
+        "map_channels": 16,
+        "discriminator_channels": 8,
+        "vgg_weight": 0.0,  # VGG-19 is not tiny
+    },
+    random={"ema_half_life": 100.0, "clip": 1.0, "face_weight": 1.0},
+    quiet={"augment": False},
+    separate={"sync_weight": 0.0},
+    stages={"identity": IDENTITY, "sync": SYNC},
+)
+
+METHODS = [PC_AVS]
+STAGES = [IDENTITY, SYNC]
+
+
+def label(tiny: Tiny) -> str:
+    """Name of a test's parameter."""
+    return str(tiny.cls.__name__)
+
+
+def seed(number: int) -> None:
+    """Set all random generators."""
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def items(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Random items of a batch, the same for the same number."""
+    samples = FRAMES * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
+    made = []
+    for number in range(start, start + count):
+        draw = torch.Generator().manual_seed(number)
+
+        def frames(amount: int, draw: torch.Generator = draw) -> Tensor:
+            coarse = torch.rand(amount, 3, 4, 4, generator=draw) * 2 - 1
+            return torch.nn.functional.interpolate(coarse, (SIZE, SIZE))
+
+        made.append(
+            {
+                "video": frames(FRAMES),
+                "source": frames(1),
+                "audio": 0.1 * torch.randn(samples, generator=draw),
+                "audio_gain": torch.rand((), generator=draw) + 0.5,
+                "clip": f"clip {number}",
+                "start": number,
+                "identity": number % IDENTITIES,
+            }
+        )
+    return made
+
+
+def loader(count: int, batch_size: int, start: int = 0) -> Any:
+    """Random batches, in order."""
+    return DataLoader(items(count, start), batch_size)  # type: ignore[arg-type]
+
+
+def trainer(**options: Any) -> Trainer:
+    """Make a trainer on the CPU that writes nothing, unless told otherwise."""
+    defaults = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(**{**defaults, **options})
+
+
+def fit(model: Any, data: Any, ckpt_path: str | None = None, **options: Any) -> Trainer:
+    """Train, and give back the trainer."""
+    made = trainer(**options)
+    made.fit(model, data, ckpt_path=ckpt_path)
+    return made
