@@ -4,24 +4,40 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import talkingface
 
-TRAINING = ("fit", "validate", "test", "predict")
-DESCRIPTION = f"""\
-talkingface {talkingface.__version__}
+TRAINING = {
+    "fit": "train a model",
+    "validate": "measure a model on held-out frames",
+    "test": "measure a model on test clips",
+    "predict": "run a model over a data set",
+}
+"""Commands that :mod:`talkingface.training` takes; their options follow the model and the data."""
 
-  fit, validate, test, predict   train and measure (talkingface fit --help)
-  prepare    turn raw videos into a folder to train on
-  convert    turn the authors' checkpoint files into a model folder
-  generate   make a talking-face video of a picture and a sound
-  demo       train a tiny model for some minutes and show what it does
-"""
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises its errors, in place of printing its usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a ValueError that says where to find the options."""
+        raise ValueError(f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0, or 2 after one sentence on stderr."""
+    """Run the command line.
+
+    Args:
+        arguments: Words of the command; those that the program was started with by default.
+
+    Returns:
+        The exit code: 0, 2 after one sentence on stderr, or 130 after an interruption.
+
+    Example:
+        >>> main(["convert", "pc_avs", "no_such_folder", "model"])
+        2
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments and arguments[0] in TRAINING:
@@ -31,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         options = _parser().parse_args(arguments)
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        return options.run(options) or 0
+        code: int = options.run(options)
+        return code
     except (ValueError, OSError) as error:
         print(f"talkingface: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -40,12 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "talkingface", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser("talkingface", description="Talking-face generation: train, prepare, generate.")
     parser.add_argument("--version", action="version", version=talkingface.__version__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="command")
+    for name, text in TRAINING.items():
+        commands.add_parser(name, help=text, add_help=False)
 
     prepare = commands.add_parser("prepare", help="turn raw videos into a folder to train on")
     prepare.add_argument("input", help="folder of videos, searched at any depth")
@@ -53,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--method", default="pc_avs", help="whose crop (default: %(default)s)")
     prepare.add_argument("--size", type=int, default=224, help="pixels (default: %(default)s)")
     prepare.add_argument("--workers", type=int, help="processes (default: one per core)")
+    prepare.add_argument(
+        "--face", type=int, help="which face, from left to right, from 0 (default: the largest)"
+    )
     prepare.set_defaults(run=_prepare)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
@@ -72,12 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("-o", "--output", help="mp4 to write")
     generate.add_argument("--list", help="csv: source,audio,output[,driving,pose,frontal]")
     generate.add_argument("--side-by-side", action="store_true", help="show the inputs as well")
-    generate.add_argument("--crop", choices=["detect", "aligned", "none"], default="detect",
-                          help="detect the face, or inputs are aligned or cropped already")  # fmt: skip
-    generate.add_argument("--face", type=int, help="which face, from left to right, from 0")
+    generate.add_argument(
+        "--crop",
+        choices=["detect", "aligned", "none"],
+        default="detect",
+        help="find the face, or inputs are aligned or cropped already (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--face",
+        type=int,
+        help="which face of the source, from left to right, from 0 (default: the largest)",
+    )
     generate.add_argument("--device", default="auto", help="cpu, cuda, ... (default: %(default)s)")
     generate.add_argument("--precision", choices=["32", "bf16"], default="32")
-    generate.add_argument("--chunk", type=int, default=8, help="frames at a time")
+    generate.add_argument(
+        "--chunk", type=int, default=8, help="frames at a time (default: %(default)s)"
+    )
     generate.add_argument("--method", help="package.module:Class of a model of your own")
     generate.set_defaults(run=_generate)
 
@@ -92,29 +122,41 @@ def _parser() -> argparse.ArgumentParser:
 def _prepare(options: argparse.Namespace) -> int:
     from talkingface.data.preparation import format_table, prepare
 
-    workers = {} if options.workers is None else {"workers": options.workers}
-    rows = prepare(options.input, options.output, options.method, options.size, **workers)
+    rows = prepare(
+        options.input, options.output, options.method, options.size, options.workers, options.face
+    )
     print(format_table(rows))
-    return 0
+    return 2 if all(row.status == "failed" for row in rows) else 0
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from talkingface.models.pc_avs import PCAVS
+    from talkingface.models.pc_avs.module import PCAVS
 
     model = PCAVS.from_official(options.input)
-    print(model.save_pretrained(options.output, licence="CC-BY-4.0", training_data="VoxCeleb2"))
+    print(
+        model.save_pretrained(
+            options.output,
+            with_discriminator=any(Path(options.input).glob("*_net_D.pth")),
+            licence="CC-BY-4.0",
+            training_data="VoxCeleb2",
+        )
+    )
     return 0
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from talkingface.generation import Job, VideoGenerator, read_jobs
+    from talkingface.generation import Job, VideoGenerator, check_job, read_rows
 
     single = (options.source, options.audio, options.output)
     if options.list and any((*single, options.driving, options.pose, options.frontal)):
         raise ValueError("--list names the inputs and outputs itself: leave the others out.")
     if not options.list and not all(single):
         raise ValueError("give --source, --audio and --output, or --list.")
-    jobs = read_jobs(options.list) if options.list else None
+    job = Job(*single, options.driving, options.pose, options.frontal)
+    if options.list:  # look at what is quick to read before the model is opened
+        read_rows(options.list)
+    else:
+        check_job(job)
     generator = VideoGenerator(
         options.model,
         options.device,
@@ -124,16 +166,15 @@ def _generate(options: argparse.Namespace) -> int:
         options.face,
         options.chunk,
     )
-    if jobs is not None:
-        failed = generator.generate_all(jobs, options.side_by_side)
-        print(f"{len(jobs) - len(failed)} of {len(jobs)} videos made.")
+    if options.list:
+        made, failed = generator.generate_all(options.list, options.side_by_side)
+        print(f"{made} of {made + failed} videos made.")
         return 2 if failed else 0
-    job = Job(*single, options.driving, options.pose, options.frontal)
     print(generator.generate(job, options.side_by_side, progress=True))
     return 0
 
 
-def _demo(options: argparse.Namespace) -> Any:
+def _demo(options: argparse.Namespace) -> int:
     from talkingface.demo import demo
 
     for path in demo(options.clips, Path(options.out), options.minutes):

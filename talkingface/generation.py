@@ -4,8 +4,10 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,10 +16,12 @@ from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
 
 from talkingface.data.audio import read_audio
+from talkingface.data.datasets.index import reason_of
 from talkingface.data.faces import (
     CROP_TEMPLATES,
     CroppedClip,
     CropTemplate,
+    FaceDetector,
     FaceTrack,
     crop_image,
     track_face,
@@ -29,6 +33,9 @@ from talkingface.models.pretrained import load_pretrained
 Crop = Literal["detect", "aligned", "none"]
 """How inputs become the model's crop: find the face; take the second crop alone, for frames that
 the method's own alignment was applied to; or use frames as they are, resized."""
+
+INPUTS = ("source", "audio", "driving", "pose")
+"""Those files of a job that are read."""
 
 
 @dataclass(frozen=True)
@@ -52,48 +59,6 @@ class Job:
     frontal: bool = False
 
 
-def read_jobs(path: str | Path) -> list[Job]:
-    """Read jobs from a csv file with the columns source, audio, output, driving, pose, frontal.
-
-    The last three may be missing or empty; ``frontal`` is 1 or 0. Relative paths count from the
-    folder of the csv file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a column is missing or unknown, or a row lacks one of the first three.
-
-    Example:
-        >>> table = getfixture("tmp_path") / "jobs.csv"
-        >>> _ = table.write_text("source,audio,output\nface.jpg,speech.wav,out.mp4\n")
-        >>> Path(read_jobs(table)[0].output).name
-        'out.mp4'
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no list of jobs at {path}: give a csv file.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        needed, known = {"source", "audio", "output"}, set(Job.__dataclass_fields__)
-        if not needed <= columns <= known:
-            raise ValueError(
-                f"{path} has the columns {sorted(columns)}: it needs source, audio, output, and "
-                "may have driving, pose, frontal."
-            )
-        jobs = []
-        for row in reader:
-            if missing := [name for name in sorted(needed) if not row[name]]:
-                raise ValueError(f"{path} line {reader.line_num}: {missing[0]} is empty.")
-            files = {
-                name: str(path.parent / row[name])
-                for name in ("source", "audio", "output", "driving", "pose")
-                if row.get(name)
-            }
-            frontal = (row.get("frontal") or "0").strip().lower() in ("1", "true", "yes")
-            jobs.append(Job(**files, frontal=frontal))
-    return jobs
-
-
 class VideoGenerator:
     """A model with its crop, ready to make videos of files.
 
@@ -103,12 +68,13 @@ class VideoGenerator:
         precision: ``"32"``, or ``"bf16"`` for autocast to bfloat16.
         method: ``package.module:Class`` of a model that is not the library's own.
         crop: See :data:`Crop`.
-        face: Which face of a picture with several, from left to right; the largest by default.
+        face: Which face of a picture with several, from left to right, from 0; the largest by
+            default. Of a driving clip it is always the largest.
         chunk: Frames that are made at a time.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If it cannot be opened, or does not animate faces.
+        ValueError: If it cannot be opened, does not animate faces, or there is no such device.
     """
 
     def __init__(
@@ -121,13 +87,16 @@ class VideoGenerator:
         face: int | None = None,
         chunk: int = 8,
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if chunk < 1:
+            raise ValueError(f"chunk is {chunk}: make at least 1 frame at a time.")
+        self.device, self.precision = open_device(device), precision
         opened = load_pretrained(model, method) if isinstance(model, str) else model
         if not isinstance(opened, TalkingFaceModule):
-            raise ValueError(f"{model} is a {type(opened).__name__}, which animates no faces.")
-        self.model = opened.to(device).eval()
-        self.device, self.precision = torch.device(device), precision
+            raise ValueError(
+                f"{model} is a {type(opened).__name__}, which animates no faces: give the model of "
+                "a method's last stage."
+            )
+        self.model = opened.to(self.device).eval()
         self.crop, self.face, self.chunk = crop, face, chunk
         self.template = self._template()
 
@@ -137,34 +106,47 @@ class VideoGenerator:
             raise ValueError(f"{type(self.model).__name__} names no known crop: {name!r}.")
         return CROP_TEMPLATES[name]
 
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        return FaceDetector(self.device)
+
     def source(self, path: str | Path) -> Tensor:
         """Read a picture and bring it to the model's crop: (3, H, W) ``uint8``."""
         image, size = read_image(path), self.model.image_size
         if self.crop == "detect":
-            return crop_image(image, self.template, size, self.face, name=str(path))
+            return crop_image(image, self.template, size, self.face, self._detector, str(path))
+        height, width = image.shape[1:]
+        self._check_square(path, height, width)
         if self.crop == "aligned":
-            height, width = image.shape[1:]
-            if height != width:
-                raise ValueError(f"{path} is {width}x{height}: an aligned picture is square.")
-            return FaceTrack.aligned(str(path), 1, height, self.template).crop(image[None], 0, size)[0]
+            track = FaceTrack.aligned(str(path), 1, height, self.template)
+            return track.crop(image[None], 0, size)[0]
         return resize(image, [size, size], antialias=True)
 
-    def driving(self, path: str | Path) -> "CroppedClip | ResizedClip":
-        """Open a clip, seen through the model's crop; frames are decoded when they are asked for."""
+    def driving(self, path: str | Path) -> "ForwardClip":
+        """Open a clip, seen through the model's crop; frames are decoded when asked for."""
         clip, size = VideoClip(path), self.model.image_size
         if self.crop == "detect":
-            return CroppedClip(clip, track_face(clip, self.template, self.face), size)
+            track = track_face(clip, self.template, detector=self._detector)
+            return ForwardClip(CroppedClip(clip, track, size))
+        self._check_square(path, clip.height, clip.width)
         if self.crop == "aligned":
             track = FaceTrack.aligned(str(path), len(clip), clip.height, self.template)
-            return CroppedClip(clip, track, size)
-        return ResizedClip(clip, size)
+            return ForwardClip(CroppedClip(clip, track, size))
+        return ForwardClip(clip, size)
+
+    def _check_square(self, path: str | Path, height: int, width: int) -> None:
+        if height != width:
+            raise ValueError(
+                f"{path} is {width}x{height} pixels, but aligned or cropped frames are square: "
+                'let the face be found (crop "detect").'
+            )
 
     def generate(self, job: Job, side_by_side: bool = False, progress: bool = False) -> Path:
         """Make one video; nothing is left of it if anything goes wrong.
 
         Args:
             job: What to make of what.
-            side_by_side: Show source, driving and result in one picture.
+            side_by_side: Show source, driving (where there is one) and result in one picture.
             progress: Show a progress bar.
 
         Returns:
@@ -174,55 +156,77 @@ class VideoGenerator:
             FileNotFoundError: If a file is missing.
             ValueError: If a file cannot be used, or the job names two sources of motion.
         """
-        output = Path(job.output)
-        if output.suffix.lower() != ".mp4":
-            raise ValueError(f"{output}: the output is a video, name it .mp4.")
-        audio = read_audio(job.audio)
+        output = check_job(job)
         source = self.source(job.source)
+        audio = read_audio(job.audio)
         driving = self.driving(job.driving) if job.driving else None
         pose = read_codes(job.pose) if job.pose else None
-        frames = self.model.animate_chunks(
-            source, audio, driving, pose, job.frontal, chunk=self.chunk
-        )
-        size = self.model.image_size
-        shown = 1 + side_by_side + (side_by_side and driving is not None)
-        total = frame_count(audio)
-        bar = tqdm(total=total, unit="frame", desc=output.name, disable=not progress)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with self._autocast(), bar, VideoWriter(output, size, shown * size, audio=audio) as writer:
-            done = 0
-            for part in frames:
-                result = to_uint8(part.cpu())
-                if side_by_side:
-                    beside = [source.expand_as(result)]
-                    if driving is not None:
-                        indices = ping_pong(done, done + len(part), len(driving))
-                        beside.append(driving[indices])
-                    result = torch.cat([*beside, result], dim=-1)
-                writer.write(result)
-                done += len(part)
-                bar.update(len(part))
+        try:
+            chunks = self.model.animate_chunks(
+                source, audio, driving, pose, job.frontal, chunk=self.chunk
+            )
+            size, panels = self.model.image_size, 1
+            if side_by_side:
+                panels = 2 if driving is None else 3
+            output.parent.mkdir(parents=True, exist_ok=True)
+            bar = tqdm(
+                total=frame_count(audio),
+                unit="frame",
+                desc=output.name,
+                leave=False,
+                disable=not progress,
+            )
+            with self._autocast(), bar, VideoWriter(output, size, panels * size, audio) as writer:
+                for chunk in chunks:
+                    frames = to_uint8(chunk.cpu())
+                    if side_by_side:
+                        shown = [source.expand_as(frames), frames]
+                        if driving is not None:
+                            start, stop = writer.frame_count, writer.frame_count + len(frames)
+                            shown.insert(1, driving[ping_pong(start, stop, len(driving))])
+                        frames = torch.cat(shown, dim=-1)
+                    writer.write(frames)
+                    bar.update(len(frames))
+        except ValueError as error:
+            raise ValueError(name_file(str(error), job)) from error
         return output
 
     def generate_all(
         self,
-        jobs: list[Job],
+        path: str | Path,
         side_by_side: bool = False,
         report: Callable[[str], None] = print,
-    ) -> list[Job]:
-        """Make several videos; a job that fails is reported with its reason, the others go on.
+    ) -> tuple[int, int]:
+        """Make the videos of a list; a row that fails is reported, the others go on.
+
+        Args:
+            path: A csv file with the columns source, audio, output and, if need be, driving, pose,
+                frontal (1 or 0). Relative paths count from its folder.
+            side_by_side: See :meth:`generate`.
+            report: Called with the path of each video, or with a row's line and what is wrong.
 
         Returns:
-            The jobs that failed.
+            Numbers of videos made and of rows that failed.
+
+        Raises:
+            FileNotFoundError: If there is no such list.
+            ValueError: If it is no such list.
         """
-        failed = []
-        for number, job in enumerate(jobs, start=1):
+        made = failed = 0
+        written: dict[Path, int] = {}
+        for line, row in read_rows(path):
             try:
-                report(f"{self.generate(job, side_by_side)}")
-            except (ValueError, OSError) as error:
-                report(f"job {number} ({job.output}) failed: {error}")
-                failed.append(job)
-        return failed
+                job = parse_row(row, Path(path).parent)
+                output = Path(job.output).resolve()
+                if output in written:
+                    raise ValueError(f"line {written[output]} has the same output: {job.output}.")
+                written[output] = line
+                report(str(self.generate(job, side_by_side)))
+                made += 1
+            except Exception as error:  # one row must not stop the rest
+                report(f"{path} line {line} ({row.get('output')}) failed: {reason_of(error)}")
+                failed += 1
+        return made, failed
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -230,24 +234,177 @@ class VideoGenerator:
         return nullcontext()
 
 
-class ResizedClip:
-    """A clip of frames that are cropped already, resized when they are read."""
+class Clip(Protocol):
+    """A :class:`VideoClip`, or one seen through a crop."""
 
-    def __init__(self, clip: VideoClip, size: int) -> None:
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def __getitem__(self, index: list[int], /) -> Tensor:
+        """Frames (t, 3, H, W), ``uint8``."""
+
+    def iterate(self, start: int = 0) -> Iterator[Tensor]:
+        """One frame after another."""
+
+
+class ForwardClip:
+    """A clip that goes on decoding where it stopped, while the frames that follow are asked for.
+
+    Seeking for every chunk would decode from the key frame before it each time. The last frames
+    are kept, for who asks for them again.
+
+    Args:
+        clip: Where the frames come from.
+        size: Side to which they are resized; none if they have the right one.
+    """
+
+    def __init__(self, clip: Clip, size: int | None = None) -> None:
         self.clip, self.size = clip, size
+        self._coming: Iterator[Tensor] = iter(())
+        self._last: list[int] = []
+        self._frames = torch.empty(0)
 
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.clip)
 
     def __getitem__(self, indices: list[int]) -> Tensor:
-        """Frames (t, 3, size, size), ``uint8``."""
-        return resize(self.clip[indices], [self.size, self.size], antialias=True)
+        """Frames (t, 3, H, W), ``uint8``."""
+        if indices != self._last:
+            self._frames = self._read(indices)
+            self._last = indices
+        return self._frames
 
-    def iterate(self) -> Iterator[Tensor]:
-        """One frame after another."""
-        for frame in self.clip.iterate():
-            yield resize(frame, [self.size, self.size], antialias=True)
+    def _read(self, indices: list[int]) -> Tensor:
+        start, count = indices[0], len(indices)
+        if indices != list(range(start, start + count)):
+            self._coming = iter(())
+            frames = self.clip[indices]
+        else:
+            if not self._last or start != self._last[-1] + 1:
+                self._coming = self.clip.iterate(start)
+            frames = torch.stack(list(islice(self._coming, count)))
+        if self.size is None:
+            return frames
+        return resize(frames, [self.size, self.size], antialias=True)
+
+
+def open_device(name: str) -> torch.device:
+    """Turn a name into a device that is there; ``"auto"`` is a GPU if there is one.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> open_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"no device {name} here: give cpu, or cuda where there is a GPU."
+        ) from error
+    return device
+
+
+def check_job(job: Job) -> Path:
+    """Look at a job before anything is read.
+
+    Returns:
+        The path of the output.
+
+    Raises:
+        ValueError: If a file is not named, or the output is no mp4 or one of the inputs.
+
+    Example:
+        >>> check_job(Job("face.jpg", "speech.wav", "out.avi"))
+        Traceback (most recent call last):
+        ...
+        ValueError: out.avi: the output is an mp4, name it so.
+    """
+    for name in ("source", "audio", "output"):
+        if not getattr(job, name):
+            raise ValueError(f"{name} is empty: name a file.")
+    output = Path(job.output)
+    if output.suffix.lower() != ".mp4":
+        raise ValueError(f"{output}: the output is an mp4, name it so.")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder where the mp4 is to be written: name a file.")
+    for name in INPUTS:
+        path = getattr(job, name)
+        if path and Path(path).resolve() == output.resolve():
+            raise ValueError(f"{output} is both {name} and output: give another output.")
+    return output
+
+
+def name_file(message: str, job: Job) -> str:
+    """Put the file in place of the argument's name that a model's message begins with.
+
+    Example:
+        >>> name_file("pose has shape (3, 4).", Job("a.jpg", "a.wav", "a.mp4", pose="codes.npy"))
+        'codes.npy has shape (3, 4).'
+    """
+    first, space, rest = message.partition(" ")
+    path = getattr(job, first) if first in INPUTS else None
+    return f"{path}{space}{rest}" if path else message
+
+
+def read_rows(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
+    r"""Read a list of jobs: line numbers and cells.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no csv file, holds no rows, or a column is missing or unknown.
+
+    Example:
+        >>> table = getfixture("tmp_path") / "jobs.csv"
+        >>> _ = table.write_text("source,audio,output\nface.jpg,speech.wav,out.mp4\n")
+        >>> read_rows(table)
+        [(2, {'source': 'face.jpg', 'audio': 'speech.wav', 'output': 'out.mp4'})]
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no list of jobs at {path}: give a csv file.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{path} is no csv file ({error}): save it as csv, in UTF-8.") from error
+    if not {"source", "audio", "output"} <= set(columns) <= set(Job.__dataclass_fields__):
+        raise ValueError(
+            f"{path} has the columns {', '.join(columns) or 'none'}: it needs source, audio, "
+            "output, and may have driving, pose, frontal."
+        )
+    if not rows:
+        raise ValueError(f"{path} lists no jobs: add a row per video.")
+    return rows
+
+
+def parse_row(row: dict[str, Any], folder: Path) -> Job:
+    """Make a job of a list's row, paths relative to ``folder``.
+
+    Raises:
+        ValueError: If it has too many or too few cells, or ``frontal`` is neither 1 nor 0.
+
+    Example:
+        >>> row = {"source": "a.jpg", "audio": "a.wav", "output": "a.mp4", "frontal": "1"}
+        >>> parse_row(row, Path("jobs")).frontal
+        True
+    """
+    if None in row or None in row.values():
+        raise ValueError("the row has another number of cells than the first line.")
+    cells = {name: cell.strip() for name, cell in row.items()}
+    frontal = cells.pop("frontal", "") or "0"
+    if frontal not in ("0", "1"):
+        raise ValueError(f"frontal is {frontal!r}: give 1 or 0.")
+    files = {name: str(folder / cell) if cell else "" for name, cell in cells.items()}
+    return Job(**files, frontal=frontal == "1")
 
 
 def read_codes(path: str | Path) -> Tensor:
@@ -255,16 +412,27 @@ def read_codes(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no ``.npy`` file of numbers, or of another shape.
+        ValueError: If it is no ``.npy`` file of finite numbers, or of another shape.
+
+    Example:
+        >>> file = getfixture("tmp_path") / "codes.npy"
+        >>> np.save(file, np.zeros((25, 12)))
+        >>> read_codes(file).shape
+        torch.Size([25, 12])
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no pose codes at {path}: give a .npy file.")
     try:
-        codes = np.load(path, allow_pickle=False)
-        tensor = torch.from_numpy(np.asarray(codes, dtype=np.float32))
+        with path.open("rb") as file:
+            codes = np.lib.format.read_array(file, allow_pickle=False)
+        tensor = torch.from_numpy(codes.astype(np.float32, casting="same_kind"))
     except (ValueError, EOFError, OSError, TypeError) as error:
-        raise ValueError(f"{path} is no .npy file of numbers: {error}") from error
-    if tensor.ndim != 2 or not len(tensor):
-        raise ValueError(f"{path} has shape {tuple(tensor.shape)}; give codes (T, D).")
+        raise ValueError(
+            f"{path} is no .npy file of floating-point numbers: save codes with numpy.save."
+        ) from error
+    if tensor.ndim != 2 or not tensor.numel():
+        raise ValueError(f"{path} has shape {tuple(tensor.shape)}: give codes (T, D).")
+    if not tensor.isfinite().all():
+        raise ValueError(f"{path} holds values that are not numbers: give finite ones.")
     return tensor

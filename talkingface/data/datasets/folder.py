@@ -9,7 +9,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
 
 def find_folder_clips(root: str) -> list[ClipFile]:
-    """Find all video files under a folder, at any depth, sorted by name.
+    """Find all video files under a folder, at any depth, sorted by name; hidden ones are left out.
 
     The identity is the first sub-folder of a clip, or the clip itself where it lies in the folder.
 
@@ -23,8 +23,9 @@ def find_folder_clips(root: str) -> list[ClipFile]:
         raise FileNotFoundError(f"There is no folder {root}.")
     files = []
     for path in sorted(Path(root).rglob("*")):
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            name = path.relative_to(root)
+        name = path.relative_to(root)
+        hidden = any(part.startswith(".") for part in name.parts)  # half-written, or a trash folder
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden:
             identity = name.parts[0] if len(name.parts) > 1 else name.stem
             files.append(ClipFile(str(path), name.as_posix(), identity))
     if not files:

@@ -29,6 +29,7 @@ def find_voxceleb2_clips(root: str) -> list[ClipFile]:
         ClipFile(str(path), path.relative_to(root).as_posix(), path.parts[-3])
         for part in ("", "dev", "dev/mp4", "test", "test/mp4", "mp4")
         for path in (Path(root) / part).glob("id*/*/*.mp4")
+        if not path.name.startswith(".")  # a half-written file
     ]
     if not files:
         raise FileNotFoundError(
