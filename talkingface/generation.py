@@ -261,6 +261,7 @@ class ForwardClip:
     def __init__(self, clip: Clip, size: int | None = None) -> None:
         self.clip, self.size = clip, size
         self._coming: Iterator[Tensor] = iter(())
+        self._position = -1  # index of the frame that comes next
         self._last: list[int] = []
         self._frames = torch.empty(0)
 
@@ -277,13 +278,13 @@ class ForwardClip:
 
     def _read(self, indices: list[int]) -> Tensor:
         start, count = indices[0], len(indices)
-        if indices != list(range(start, start + count)):
-            self._coming = iter(())
-            frames = self.clip[indices]
-        else:
-            if not self._last or start != self._last[-1] + 1:
+        if indices == list(range(start, start + count)):
+            if start != self._position:
                 self._coming = self.clip.iterate(start)
             frames = torch.stack(list(islice(self._coming, count)))
+            self._position = start + count
+        else:
+            frames = self.clip[indices]
         if self.size is None:
             return frames
         return resize(frames, [self.size, self.size], antialias=True)

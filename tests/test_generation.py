@@ -21,6 +21,7 @@ from talkingface.data.video import (
     write_image,
 )
 from talkingface.generation import Crop, ForwardClip, Job, VideoGenerator, read_codes, read_rows
+from talkingface.models.base import ping_pong
 from talkingface.models.experts.identity import IdentityClassifier
 from tests.media import sampled, stamped, stamps, write_media
 from tests.models.tiny import IDENTITY, PC_AVS, SIZE
@@ -236,6 +237,10 @@ def test_reading_in_any_order() -> None:
     clip = ForwardClip(Counted(12))
     for indices in ([0, 1, 2], [3, 4, 5], [5, 4, 3], [6, 7], [2, 3], [11, 11, 10], [4, 5, 6], [7]):
         assert stamps(clip[indices]) == indices
+    for chunk in (1, 2, 3, 5, 8):
+        for start in range(0, 60, chunk):
+            indices = ping_pong(start, start + chunk, len(clip))
+            assert stamps(clip[indices]) == indices
 
 
 LIST = """source,audio,output,driving,pose,frontal
