@@ -30,6 +30,8 @@ class LastCheckpoint(ModelCheckpoint):
 class LogFrames(pl.Callback):
     """Log source, target and generated frames of the first validation batch to TensorBoard.
 
+    Modules whose validation gives no frames, and other loggers, are left alone.
+
     The grid's rows are clips; its columns are the source, then target above generated frame at
     evenly spaced times. The video plays target and generated clips one above the other.
 
@@ -52,7 +54,8 @@ class LogFrames(pl.Callback):
     ) -> None:
         """Log the first batch of a validation."""
         writer: Any = getattr(trainer.logger, "experiment", None)
-        if batch_idx or trainer.sanity_checking or not hasattr(writer, "add_image"):
+        shown = isinstance(outputs, dict) and "frames" in outputs and hasattr(writer, "add_image")
+        if batch_idx or trainer.sanity_checking or not shown:
             return
         real, fake = batch["video"][: self.clips].cpu(), outputs["frames"][: self.clips].cpu()
         source = batch["source"][: self.clips, 0].cpu()

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from talkingface.callbacks import LogFrames, frame_grid
-from tests.models.tiny import PC_AVS, loader, trainer
+from tests.models.tiny import PC_AVS, SYNC, loader, trainer
 
 SIZE, BORDER = 16, 2
 
@@ -99,6 +99,15 @@ def test_a_fit_logs_pictures_every_epoch_but_not_in_the_sanity_check(tmp_path: P
     events.Reload()
     assert [event.step for event in events.Images("validation/frames")] == [2, 4]
     assert [event.step for event in events.Images("validation/video")] == [2, 4]
+
+
+def test_stages_without_frames_are_left_alone(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(str(tmp_path), name="run", version="")
+    made = trainer(callbacks=[LogFrames()], logger=logger)
+    made.validate(SYNC(), loader(2, 2), verbose=False)
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
+    assert not events.Tags()["images"] and "val/loss" in events.Tags()["scalars"]
 
 
 def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
