@@ -76,7 +76,7 @@ def main() -> None:
 
     held_out = []
     for member, span in zip(data.val_dataset.members, data.val_dataset.spans, strict=True):
-        frames = to_float(reader.frames(member, 0, span.start + span.length))
+        frames = to_float(reader.frames(member, range(span.start + span.length)))
         sound = reader.audio(member, span.start, span.length)
         gain = reader.gain(member)
         held_out.append((frames[: span.start], frames[span.start :], sound, gain))

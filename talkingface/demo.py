@@ -77,8 +77,8 @@ def show(model: PCAVS, data: FolderDataModule, out: Path) -> list[Path]:
     assert data.val_dataset is not None
     reader, members = data.val_dataset.reader, data.val_dataset.members
     speaker, poser = members[0], members[-1]
-    source = reader.frames(speaker, 0, 1)[0]
-    driving = reader.frames(poser, 0, reader.clips[poser].frame_count)
+    source = reader.frames(speaker, [0])[0]
+    driving = reader.frames(poser, range(reader.clips[poser].frame_count))
     audio = read_audio(reader.clips[speaker].path)
     result = to_uint8(model.animate(source, audio, driving))
     beside = driving[ping_pong(0, frame_count(audio), len(driving))]
@@ -88,9 +88,9 @@ def show(model: PCAVS, data: FolderDataModule, out: Path) -> list[Path]:
 
     rows = []
     for member, span in zip(members, data.val_dataset.spans, strict=True):
-        held_out = to_float(reader.frames(member, span.start, span.length))
+        held_out = to_float(reader.frames(member, range(span.start, span.start + span.length)))
         sound = read_audio(reader.clips[member].path)[span.start * 640 :]
-        first = reader.frames(member, 0, 1)[0]
+        first = reader.frames(member, [0])[0]
         again = model.animate(first, sound[: span.length * 640], held_out).cpu()
         rows.append(frame_grid(to_float(first[None]), held_out[None], again[None], columns=8))
     write_image(sheet, (torch.cat(rows[:6], 1) * 255).byte())

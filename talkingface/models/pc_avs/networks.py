@@ -58,6 +58,12 @@ class NonIdentityEncoder(nn.Module):
         self.classifier = _mlp(feature_dim, num_classes)
         self.content_classifier = nn.Sequential(nn.ReLU(), nn.Linear(feature_dim, num_classes))
         self.pose_classifier = nn.Sequential(nn.ReLU(), nn.Linear(pose_dim, num_classes))
+        # PyTorch's own initialisation shrinks what differs between frames layer by layer: the
+        # pose code would begin constant, and the generator would learn to do without it.
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Encode frames."""
