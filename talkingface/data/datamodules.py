@@ -244,6 +244,10 @@ class ClipDataModule(LightningDataModule):
         """The held-out frames, as for validation."""
         return self.val_dataloader()
 
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The held-out frames, as for validation."""
+        return self.val_dataloader()
+
     def _loader(self, dataset: ClipDataset, sampler: Sampler | None = None) -> DataLoader:
         return DataLoader(
             dataset,

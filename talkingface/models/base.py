@@ -184,6 +184,10 @@ class TalkingFaceModule(AdversarialModule):
         self.metrics.update(frames.flatten(0, 1), batch["video"].flatten(0, 1))
         return {"frames": frames}
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Self-driven frames (B, T, 3, H, W) of held-out windows."""
+        return self.reconstruct(batch).float()
+
     def on_validation_epoch_end(self) -> None:
         """Log the metrics against the count of updates."""
         self.log_dict(self.metrics.compute(), prog_bar=True)

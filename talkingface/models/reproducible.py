@@ -103,6 +103,14 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
             self._resumed = None
         return batch
 
+    def test_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Measure what validation measures."""
+        return self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log what validation logs."""
+        self.on_validation_epoch_end()
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn ``uint8`` frames into floats in [-1, 1]; bytes travel four times as fast."""
         for key in ("video", "source", "driving", "faces"):

@@ -4,7 +4,11 @@ import torch
 from kornia.geometry import get_perspective_transform
 from torch import Tensor
 
-from talkingface.models.pc_avs.augmentation import PCAVSAugmentation, perspective_points
+from talkingface.models.pc_avs.augmentation import (
+    PCAVSAugmentation,
+    PoseJitter,
+    perspective_points,
+)
 
 
 def solve(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -42,11 +46,13 @@ def blob(x: float, y: float, height: int, width: int) -> Tensor:
     return (spot * 2 - 1).expand(1, 1, 3, height, width)
 
 
-def centroid(frames: Tensor) -> tuple[float, float]:
-    weight = (frames[0, 0, 0].double() + 1) / 2
-    rows, columns = torch.meshgrid(*map(torch.arange, weight.shape), indexing="ij")
-    total = weight.sum()
-    return float((weight * columns).sum() / total), float((weight * rows).sum() / total)
+def centroid(frames: Tensor) -> Tensor:
+    """Centre (x, y) of what is bright, of frames (..., 3, H, W) on black."""
+    weight = (frames.double() + 1).sum(-3)
+    total = weight.sum((-1, -2))
+    x = (weight.sum(-2) * torch.arange(weight.shape[-1])).sum(-1) / total
+    y = (weight.sum(-1) * torch.arange(weight.shape[-2])).sum(-1) / total
+    return torch.stack([x, y], -1)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -69,14 +75,14 @@ def test_pictures_move_as_the_equation_and_the_crop_say(
     torch.manual_seed(seed)
     moved = PCAVSAugmentation(color=0)(blob(*point, height, width))
     # The spot is small but not a point, which a perspective shifts by some hundredths.
-    np.testing.assert_allclose(centroid(moved), wanted, atol=0.15)
+    np.testing.assert_allclose(centroid(moved)[0, 0], wanted, atol=0.15)
 
 
 def test_the_centre_of_the_frame_stays() -> None:
     augment = PCAVSAugmentation(color=0, margin=0.2, step=0.3, crop=0.3)
     for _ in range(5):
         np.testing.assert_allclose(
-            centroid(augment(blob(31.5, 23.5, 48, 64))), (31.5, 23.5), atol=0.25
+            centroid(augment(blob(31.5, 23.5, 48, 64)))[0, 0], (31.5, 23.5), atol=0.25
         )
 
 
@@ -165,3 +171,34 @@ def test_on_a_gpu_its_generator_is_used() -> None:
     torch.cuda.manual_seed(5)
     assert first.is_cuda
     assert augment(frames).equal(first)
+
+
+def test_jitter_moves_the_middle_by_the_shift_alone() -> None:
+    video = torch.full((64, 3, 3, 41, 41), -1.0)
+    video[..., 18:23, 18:23] = 1  # a square around the middle (20, 20): mirroring leaves it
+    source, moved = PoseJitter(0.1)(video[:, :1], video)
+    torch.testing.assert_close(source, video[:, :1])
+    offset = centroid(moved) - 20
+    # Scale and rotation are about the middle; the shift is at most 0.1 * 41 px, and is used.
+    assert offset.abs().max() <= 4.1 + 0.1
+    assert offset.abs().amax((0, 1)).min() > 3
+    torch.testing.assert_close(offset, offset[:, :1].expand_as(offset))  # one draw per clip
+
+
+def test_jitter_mirrors_source_and_target_together() -> None:
+    source = torch.full((64, 1, 3, 40, 40), -1.0)
+    source[..., :10] = 1  # a bar at the left
+    video = source.repeat(1, 2, 1, 1, 1)
+    mirrored, moved = PoseJitter(0.05)(source, video)
+    left = mirrored[:, 0, 0, 20, 0] > 0
+    assert 0.25 < left.float().mean() < 0.75
+    torch.testing.assert_close(
+        mirrored, torch.where(left[:, None, None, None, None], source, source.flip(-1))
+    )
+    assert torch.equal(moved[:, 0, 0, 20, 2] > 0, left)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, -0.1])
+def test_jitter_strength_is_a_fraction(strength: float) -> None:
+    with pytest.raises(ValueError, match="strength"):
+        PoseJitter(strength)

@@ -122,7 +122,7 @@ PC_AVS = Tiny(
         "discriminator_channels": 8,
         "vgg_weight": 0.0,  # VGG-19 is not tiny
     },
-    random={"ema_half_life": 100.0, "clip": 1.0, "face_weight": 1.0},
+    random={"ema_half_life": 100.0, "clip": 1.0, "face_weight": 1.0, "pose_jitter": 0.05},
     quiet={"augment": False},
     separate={"sync_weight": 0.0},
     stages={"identity": IDENTITY, "sync": SYNC},

@@ -2,7 +2,12 @@
 
 import torch
 from einops import rearrange
-from kornia.geometry import get_perspective_transform, warp_perspective
+from kornia.geometry import (
+    get_affine_matrix2d,
+    get_perspective_transform,
+    warp_affine,
+    warp_perspective,
+)
 from torch import Tensor, nn
 
 
@@ -133,6 +138,59 @@ class PCAVSAugmentation(nn.Module):
         crop[:, 1, 2] = middle[1] - zoom * y / w
         crop[:, 2, 2] = 1
         return crop @ perspective
+
+
+class PoseJitter(nn.Module):
+    """Mirror whole samples, and shift, scale and turn their target frames a little.
+
+    Not in the paper: on minutes of video it shows the pose code more poses than the clips have.
+    Unlike :class:`PCAVSAugmentation` it changes what is to be generated. Source and target are
+    mirrored together, half of the time; the target alone is moved, since a source that moved along
+    would give the pose away. One draw per clip, from the global torch generator; borders are
+    mirrored.
+
+    Args:
+        strength: Largest shift as a fraction of the width, largest change of scale, and largest
+            rotation in radians.
+
+    Shape:
+        - source: (B, N, 3, H, W); video: (B, T, 3, H, W), in [-1, 1]
+        - output: both, the same
+
+    Raises:
+        ValueError: If the strength is not in (0, 0.5).
+
+    Examples:
+        >>> source, video = torch.zeros(2, 1, 3, 32, 32), torch.zeros(2, 5, 3, 32, 32)
+        >>> source, video = PoseJitter(0.05)(source, video)
+        >>> source.shape, video.shape
+        (torch.Size([2, 1, 3, 32, 32]), torch.Size([2, 5, 3, 32, 32]))
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        if not 0 < strength < 0.5:
+            raise ValueError(f"strength is a fraction in (0, 0.5), got {strength}")
+        self.strength = strength
+
+    def forward(self, source: Tensor, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Jitter clips."""
+        clips, count, _, height, width = video.shape
+        device = video.device
+        mirrored = torch.rand(clips, 1, 1, 1, 1, device=device) < 0.5
+        source = torch.where(mirrored, source.flip(-1), source)
+        video = torch.where(mirrored, video.flip(-1), video)
+        shift = self.strength * width * _uniform(clips, 2, device=device)
+        scale = 1 + self.strength * _uniform(clips, 1, device=device)
+        degrees = torch.rad2deg(self.strength * _uniform(clips, device=device))
+        middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], device=device)
+        matrix = get_affine_matrix2d(
+            shift, middle.expand(clips, 2), scale.expand(clips, 2), degrees
+        )[:, :2]
+        images = rearrange(video, "b t c h w -> b (t c) h w")
+        with torch.autocast(device.type, enabled=False):
+            images = warp_affine(images, matrix, (height, width), padding_mode="reflection")
+        return source, rearrange(images, "b (t c) h w -> b t c h w", t=count)
 
 
 def _uniform(*shape: int, device: torch.device) -> Tensor:

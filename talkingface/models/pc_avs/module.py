@@ -33,7 +33,7 @@ from talkingface.models.components.discriminators import MultiscaleDiscriminator
 from talkingface.models.components.stylegan2 import Noise
 from talkingface.models.components.vgg import VGG19Features
 from talkingface.models.experts.identity import IdentityClassifier
-from talkingface.models.pc_avs.augmentation import PCAVSAugmentation
+from talkingface.models.pc_avs.augmentation import PCAVSAugmentation, PoseJitter
 from talkingface.models.pc_avs.convert import convert_discriminator, convert_state_dicts
 from talkingface.models.pc_avs.networks import PCAVSNetworks
 from talkingface.models.pc_avs.sync import Contrastive, PCAVSSync, content_loss
@@ -90,6 +90,9 @@ class PCAVS(TalkingFaceModule):
         discriminator_channels: Channels of the discriminator's first layer.
         discriminator_layers: Its layers before the prediction.
         augment: Augment the frames that pose and visual content are read from (section 3.1).
+        pose_jitter: Mirror samples and move their target frames, up to this fraction of the
+            width; see :class:`~talkingface.models.pc_avs.augmentation.PoseJitter`. Not in the
+            paper; for small data.
         gan: ``"vanilla"``, eq. 5, ``"hinge"`` as in the released code, ``"lsgan"`` or ``"wgan"``.
         gan_weight: Weight of the adversarial loss.
         feature_weight: Weight of feature matching, eq. 6 (10 in the released code).
@@ -152,6 +155,7 @@ class PCAVS(TalkingFaceModule):
         discriminator_channels: int = 64,
         discriminator_layers: int = 4,
         augment: bool = True,
+        pose_jitter: float = 0.0,
         gan: AdversarialMode = "vanilla",
         gan_weight: float = 1.0,
         feature_weight: float = 1.0,
@@ -210,6 +214,7 @@ class PCAVS(TalkingFaceModule):
         )
         self.front_end = PCAVSMel()
         self.augmentation = PCAVSAugmentation() if augment else nn.Identity()
+        self.pose_jitter = PoseJitter(pose_jitter) if pose_jitter else None
         if freeze:
             self.freeze_parts(self.networks, freeze)
         self.average_weights()
@@ -331,6 +336,13 @@ class PCAVS(TalkingFaceModule):
         if self.face_weight and "face" in checkpoint:
             self._fixed["face"] = self._copy_identity_trunk()
             self._fixed["face"].load_state_dict(checkpoint["face"])
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Jitter training samples."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if self.pose_jitter is not None and self.trainer.training:
+            batch["source"], batch["video"] = self.pose_jitter(batch["source"], batch["video"])
+        return batch
 
     def forward(self, style: Tensor, identity_map: Tensor, noise: Noise = "fixed") -> Tensor:
         """Paint frames (B, 3, H, W) from styles (B, D) and identity maps."""
