@@ -98,7 +98,9 @@ def test_accumulation_is_a_larger_batch(tiny: Tiny) -> None:
         seed(0)
         model = tiny.still(**tiny.separate, accumulate=accumulate, ema_half_life=10.0)
         start = {name: value.clone() for name, value in model.state_dict().items()}
-        fit(model, loader(10, 4 // accumulate))  # the last update has half as many
+        fit(
+            model, loader(10, 4 // accumulate), precision="64-true"
+        )  # the last update has half as many
         models.append(model)
     whole, parts = models
     assert whole.updates == parts.updates == 3
@@ -126,7 +128,7 @@ def test_two_processes_are_one_with_the_double_batch(name: str, two_processes: P
     seed(0)
     model = tiny.still(**{key: options[key] for key in options if key != "accumulate"})
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    fit(model, loader(2 * BATCHES, 2 * options.get("accumulate", 1)))
+    fit(model, loader(2 * BATCHES, 2 * options.get("accumulate", 1)), precision="64-true")
     both = torch.load(two_processes / f"{name}.pt", weights_only=True)
     assert_close(both, model.state_dict(), start)
 

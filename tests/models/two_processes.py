@@ -47,7 +47,7 @@ def main(folder: Path, clips: Path) -> None:
     for name, (tiny, options) in JOBS.items():
         seed(0)
         model = tiny.still(**options)
-        trainer = fit(model, InTurns(), **TWO)
+        trainer = fit(model, InTurns(), precision="64-true", **TWO)
         if trainer.is_global_zero:
             torch.save(model.state_dict(), folder / f"{name}.pt")
     for tiny in METHODS:
