@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnext50_32x4d
+from torchvision.models import resnext50_32x4d, vgg19_bn
 from torchvision.models.vgg import VGG19_Weights
 
 from talkingface.models.components.audio_encoders import ResNetSE
@@ -31,7 +31,7 @@ from talkingface.models.components.stylegan2 import (
     Synthesis,
     Upsample,
 )
-from talkingface.models.components.vgg import VGG19Features
+from talkingface.models.components.vgg import VGG19Features, VGGFaceFeatures
 from talkingface.models.pc_avs.networks import Generator, NonIdentityEncoder, PCAVSNetworks
 
 FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])).double() / 64
@@ -443,3 +443,16 @@ def test_networks_import_without_training_libraries() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_vgg_face_features_are_torchvisions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference = vgg19_bn(weights=None).eval()
+    torch.save(reference.state_dict(), tmp_path / "face.pth")
+    network = VGGFaceFeatures(tmp_path / "face.pth")
+    images = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for stop, features in zip((13, 21, 30, 53), network(images), strict=True):
+            torch.testing.assert_close(features, reference.features[:stop](images))
+    with pytest.raises(ValueError, match="vgg19 "):
+        VGG19Features(tmp_path / "face.pth")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import default_collate
+from torchvision.models import vgg19_bn
 
 from talkingface.models.pc_avs.module import PCAVS, RELEASED
 from tests.fixtures import fill
@@ -321,6 +322,19 @@ def test_face_features_are_those_of_the_start() -> None:
     assert torch.equal(model._fixed["face"].stem[0].weight, start)
     assert not torch.equal(trunk.stem[0].weight, start)
     assert set(model.state_dict()) == names
+
+
+def test_face_term_is_the_released_one_on_a_face_network(tmp_path: Path) -> None:
+    seed(0)
+    torch.save(vgg19_bn(weights=None).state_dict(), tmp_path / "face.pth")
+    model = PC_AVS(face_weight=5.0, sync_weight=0.0).initialise(vgg_face=tmp_path / "face.pth")
+    network, batch = model._fixed["vgg_face"], batch_of(2)
+    outputs = model.generate(batch)
+    with torch.no_grad():
+        pairs = zip(network(outputs["video"]), network(batch["video"].flatten(0, 1)), strict=True)
+        _, _, third, last = [F.l1_loss(fake, real) for fake, real in pairs]
+    losses = model.generator_losses(batch, outputs)
+    torch.testing.assert_close(losses["face"], 5 * (third / 8 + last / 4 + last))
 
 
 def test_accumulation_says_what_it_does_to_the_contrastive_term(

@@ -1,7 +1,7 @@
 """VGG-19 features for the perceptual loss."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +32,15 @@ class VGG19Features(nn.Module):
         [32, 16, 8, 4, 2]
     """
 
-    taps = (1, 6, 11, 20, 29)
+    taps: ClassVar[tuple[int, ...]] = (1, 6, 11, 20, 29)
+    batch_norm: ClassVar[bool] = False
 
     def __init__(self, weights: str | Path | None = None) -> None:
         super().__init__()
-        self.features = make_layers(cfgs["E"])[: self.taps[-1] + 1]
+        self.features = make_layers(cfgs["E"], self.batch_norm)[: self.taps[-1] + 1]
         if weights is not None:
             self._load(Path(weights))
-        self.requires_grad_(False)
+        self.requires_grad_(False).eval()
 
     @classmethod
     def pretrained(cls) -> Self:
@@ -60,11 +61,16 @@ class VGG19Features(nn.Module):
         network.load_state_dict({key: state[key] for key in network.state_dict()})
         return network
 
+    @property
+    def name(self) -> str:
+        """Name of the architecture in torchvision."""
+        return "vgg19_bn" if self.batch_norm else "vgg19"
+
     def _load(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path}: no such file; give torchvision's VGG-19 weights "
-                f"({VGG19_Weights.IMAGENET1K_V1.url})"
+                f"{path}: no such file; give a state dict of torchvision's {self.name}"
+                f", e.g. {VGG19_Weights.IMAGENET1K_V1.url}"
             )
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -75,7 +81,7 @@ class VGG19Features(nn.Module):
             state[k].shape != wanted[k].shape for k in wanted
         ):
             raise ValueError(
-                f"{path}: not a state dict of torchvision's vgg19 (keys features.0.weight ...)"
+                f"{path}: not a state dict of torchvision's {self.name} (features.0.weight ...)"
             )
         self.load_state_dict({key: state[key] for key in wanted})
 
@@ -87,3 +93,28 @@ class VGG19Features(nn.Module):
             if index in self.taps:
                 outputs.append(x)
         return outputs
+
+
+class VGGFaceFeatures(VGG19Features):
+    """Frozen VGG-19 with batch norm, trained to recognise faces, for the released VGG-face term.
+
+    Its weights were never published with PC-AVS: give a face recognition network of this
+    architecture.
+
+    Args:
+        weights: Local file with a state dict of torchvision's ``vgg19_bn``; None leaves random
+            weights.
+
+    Shape:
+        - input: (B, 3, H, W) in [-1, 1], H, W >= 32.
+        - output: four maps, (B, 128, H/2, W/2), (B, 256, H/4, W/4), (B, 512, H/8, W/8) and
+          (B, 512, H/32, W/32).
+
+    Example:
+        >>> [tuple(f.shape[1:]) for f in VGGFaceFeatures()(torch.zeros(1, 3, 32, 32))]
+        [(128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 1, 1)]
+    """
+
+    # The ReLU behind layer 11 works in place, here as in the released code: the map is rectified.
+    taps = (11, 20, 29, 52)
+    batch_norm = True

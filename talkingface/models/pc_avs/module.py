@@ -18,6 +18,7 @@ from talkingface.losses import (
     feature_matching_loss,
     generator_adversarial_loss,
     perceptual_loss,
+    vgg_face_loss,
 )
 from talkingface.losses.adversarial import AdversarialMode
 from talkingface.models.adversarial import Tensors
@@ -31,7 +32,7 @@ from talkingface.models.base import (
 from talkingface.models.components.audio_frontends import PCAVSMel
 from talkingface.models.components.discriminators import MultiscaleDiscriminator
 from talkingface.models.components.stylegan2 import Noise
-from talkingface.models.components.vgg import VGG19Features
+from talkingface.models.components.vgg import VGG19Features, VGGFaceFeatures
 from talkingface.models.experts.identity import IdentityClassifier
 from talkingface.models.pc_avs.augmentation import PCAVSAugmentation, PoseJitter
 from talkingface.models.pc_avs.convert import convert_discriminator, convert_state_dicts
@@ -100,9 +101,9 @@ class PCAVS(TalkingFaceModule):
             released code; not in eq. 6).
         vgg_weight: Weight of the perceptual loss, eq. 7 (10 in the released code). VGG-19 weights
             come from :meth:`initialise`, or are downloaded when training starts.
-        face_weight: Weight of the same loss on the features of the identity encoder as it was
-            when training started: a network trained on faces, as in the released code's VGG-face
-            term (5 there).
+        face_weight: Weight of the released code's VGG-face term (5 there), on a face recognition
+            VGG given to :meth:`initialise`. Without one, the L1 between last features of the
+            identity encoder as it was when training started: a network trained on faces as well.
         sync_weight: Weight of the contrastive loss, eq. 3 (100 in the released code).
         sync_temperature: Its temperature; the paper has none (1).
         contrastive: ``"infonce"``, or ``"inverse_distance"`` as in the released code.
@@ -269,6 +270,7 @@ class PCAVS(TalkingFaceModule):
         sync: str | Path | None = None,
         model: str | Path | None = None,
         vgg: str | Path | None = None,
+        vgg_face: str | Path | None = None,
     ) -> Self:
         """Start from weights of earlier stages; nothing of these paths is stored.
 
@@ -278,6 +280,7 @@ class PCAVS(TalkingFaceModule):
             sync: Folder of a trained :class:`~talkingface.models.pc_avs.sync.PCAVSSync`.
             model: Folder of a trained PCAVS, with its discriminator where there is one.
             vgg: torchvision's VGG-19 weights, for the perceptual loss.
+            vgg_face: A VGG-19 with batch norm that was trained on faces, for ``face_weight``.
 
         Raises:
             FileNotFoundError: If there is nothing at a path.
@@ -300,6 +303,8 @@ class PCAVS(TalkingFaceModule):
                 transfer(part.state_dict(), own, str(sync))
         if vgg is not None:
             self._fixed["vgg"] = VGG19Features(vgg)
+        if vgg_face is not None:
+            self._fixed["vgg_face"] = VGGFaceFeatures(vgg_face)
         if self.average is not None:
             self.average.module.load_state_dict(self.networks.state_dict())
         return self
@@ -309,7 +314,7 @@ class PCAVS(TalkingFaceModule):
         super().on_fit_start()
         if self.vgg_weight and "vgg" not in self._fixed:
             self._fixed["vgg"] = VGG19Features.pretrained()
-        if self.face_weight and "face" not in self._fixed:
+        if self.face_weight and not {"face", "vgg_face"} & self._fixed.keys():
             self._fixed["face"] = self._copy_identity_trunk()
         for name, network in self._fixed.items():
             self._fixed[name] = network.to(self.device).eval()
@@ -414,7 +419,11 @@ class PCAVS(TalkingFaceModule):
             losses["vgg"] = self.vgg_weight * perceptual_loss(
                 self._fixed["vgg"](fake), fixed["vgg"]
             )
-        if self.face_weight:
+        if self.face_weight and "vgg_face" in fixed:
+            losses["face"] = self.face_weight * vgg_face_loss(
+                self._fixed["vgg_face"](fake), fixed["vgg_face"]
+            )
+        elif self.face_weight:
             losses["face"] = self.face_weight * F.l1_loss(self._fixed["face"](fake), fixed["face"])
         return losses
 
