@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torchvision.utils import make_grid
 
+from talkingface.data.batch import to_uint8
 from talkingface.data.synthetic.dataset import write_clips
 from talkingface.data.synthetic.face import express, render, sample_identity
-from talkingface.data.video import to_uint8, write_image
+from talkingface.data.video import write_image
 
 
 def contact_sheet(seed: int, size: int) -> torch.Tensor:

@@ -2,9 +2,10 @@
 
 The source is each clip's first frame; pose and sound are the held-out frames' own (self-driven),
 or the pose is another clip's. Floors are measured beside it: the first frame copied, the mean of
-the training frames, and the training frame nearest to each target.
+the training frames, and the training frame nearest to each target. With ``--landmarks`` the most
+turned training frame of each clip is animated as well, in its own pose and with ``frontal=True``.
 
-    python examples/evaluate_reconstruction.py MODEL CLIPS --alexnet alexnet.pth --landmarks --sheet sheet.png
+    python examples/evaluate_reconstruction.py MODEL CLIPS --alexnet alexnet.pth --landmarks
 
 LPIPS needs AlexNet's weights in torchvision's format; head yaw needs ``talkingface[eval]`` (dlib).
 """
@@ -18,7 +19,8 @@ from torchvision.transforms.v2.functional import gaussian_blur, resize
 
 from talkingface import PCAVS, FolderDataModule
 from talkingface.callbacks import frame_grid
-from talkingface.data.video import to_float, to_uint8, write_image
+from talkingface.data.batch import to_float, to_uint8
+from talkingface.data.video import write_image
 from talkingface.losses import LPIPSLoss
 
 
@@ -83,6 +85,7 @@ def main() -> None:
 
     scores: dict[str, list[Tensor]] = {}
     yaws: dict[str, list[Tensor]] = {"own": [], "generated": [], "other": [], "generated other": []}
+    turns: dict[str, list[Tensor]] = {}
     sheet = []
     for index, (past, target, sound, gain) in enumerate(held_out):
         other = held_out[(index + 1) % len(held_out)][1]
@@ -117,6 +120,14 @@ def main() -> None:
             yaws["generated"].append(yaw(result))
             yaws["other"].append(yaw(swapped))
             yaws["generated other"].append(yaw(crossed))
+        if options.landmarks:
+            angles = yaw(past[::5])
+            turned = past[::5][angles.nan_to_num(0).abs().argmax()]
+            speech = sound[: 25 * 640]
+            for name, frontal in (("kept", False), ("frontal", True)):
+                animated = model.animate(turned, speech, frontal=frontal)
+                turns.setdefault(name, []).append(yaw(animated[::5]).abs().nanmean())
+            turns.setdefault("source", []).append(angles.nan_to_num(0).abs().max())
         sheet.append((past[:1], target[None], result[None], swapped[None], crossed[None]))
 
     print(
@@ -134,6 +145,9 @@ def main() -> None:
             print(
                 f"{title:28} yaw correlation {value:.3f} over {count} frames with both faces found"
             )
+    for name, values in turns.items():
+        angle = torch.stack(values).nanmean()
+        print(f"most turned frame of each clip, {name:8} mean |yaw| {angle:.3f}")
     if options.sheet:
         grids = [
             torch.cat([frame_grid(s, t, r, 6), frame_grid(s, o, c, 6)], 2)
