@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from talkingface.data.batch import FPS, Batch
+from talkingface.data.batch import FPS, Batch, to_uint8
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -89,8 +89,7 @@ def _animation(tag: str, frames: Tensor) -> Any:
     """A TensorBoard summary that plays, as an animated GIF."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    pixels = frames.add(1).mul(127.5).round().clamp(0, 255).byte()
-    pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in pixels]
+    pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in to_uint8(frames)]
     file = io.BytesIO()
     pictures[0].save(
         file, "GIF", save_all=True, append_images=pictures[1:], duration=1000 // FPS, loop=0

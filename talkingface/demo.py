@@ -9,8 +9,9 @@ import yaml
 
 from talkingface.callbacks import frame_grid
 from talkingface.data.audio import read_audio
+from talkingface.data.batch import SAMPLES_PER_FRAME, to_float, to_uint8
 from talkingface.data.datamodules import FolderDataModule
-from talkingface.data.video import VideoWriter, to_float, to_uint8, write_image
+from talkingface.data.video import VideoWriter, write_image
 from talkingface.models.base import frame_count, ping_pong
 from talkingface.models.pc_avs.module import PCAVS
 from talkingface.training import CONFIGS
@@ -89,9 +90,9 @@ def show(model: PCAVS, data: FolderDataModule, out: Path) -> list[Path]:
     rows = []
     for member, span in zip(members, data.val_dataset.spans, strict=True):
         held_out = to_float(reader.frames(member, range(span.start, span.start + span.length)))
-        sound = read_audio(reader.clips[member].path)[span.start * 640 :]
+        sound = read_audio(reader.clips[member].path)[span.start * SAMPLES_PER_FRAME :]
         first = reader.frames(member, [0])[0]
-        again = model.animate(first, sound[: span.length * 640], held_out).cpu()
+        again = model.animate(first, sound[: span.length * SAMPLES_PER_FRAME], held_out).cpu()
         rows.append(frame_grid(to_float(first[None]), held_out[None], again[None], columns=8))
     write_image(sheet, (torch.cat(rows[:6], 1) * 255).byte())
     return [video, sheet]

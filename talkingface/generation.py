@@ -16,6 +16,7 @@ from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
 
 from talkingface.data.audio import read_audio
+from talkingface.data.batch import Frames, to_uint8
 from talkingface.data.datasets.index import reason_of
 from talkingface.data.faces import (
     CROP_TEMPLATES,
@@ -26,7 +27,7 @@ from talkingface.data.faces import (
     crop_image,
     track_face,
 )
-from talkingface.data.video import VideoClip, VideoWriter, read_image, to_uint8
+from talkingface.data.video import VideoClip, VideoWriter, read_image
 from talkingface.models.base import TalkingFaceModule, frame_count, ping_pong
 from talkingface.models.pretrained import load_pretrained
 
@@ -234,14 +235,8 @@ class VideoGenerator:
         return nullcontext()
 
 
-class Clip(Protocol):
+class Clip(Frames, Protocol):
     """A :class:`VideoClip`, or one seen through a crop."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-
-    def __getitem__(self, index: list[int], /) -> Tensor:
-        """Frames (t, 3, H, W), ``uint8``."""
 
     def iterate(self, start: int = 0) -> Iterator[Tensor]:
         """One frame after another."""

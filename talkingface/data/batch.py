@@ -1,7 +1,8 @@
 """The batch: one contract for every dataset and every method."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
+import torch
 from torch import Tensor
 
 FPS = 25
@@ -57,6 +58,36 @@ class Batch(TypedDict):
     face_identity: NotRequired[Tensor]
 
 
+class Frames(Protocol):
+    """Frames that are asked for by index: a (T, 3, H, W) tensor, or a clip decoded lazily."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def __getitem__(self, indices: list[int], /) -> Tensor:
+        """The frames of these indices, (t, 3, H, W), ``uint8`` or floats in [-1, 1]."""
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """Bring frames from uint8 in [0, 255] to float32 in [-1, 1]: ``x / 127.5 - 1``.
+
+    Example:
+        >>> to_float(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([-1.,  1.])
+    """
+    return frames.float() / 127.5 - 1
+
+
+def to_uint8(frames: Tensor) -> Tensor:
+    """Bring frames from float in [-1, 1] to uint8 in [0, 255], rounded; values outside are clipped.
+
+    Example:
+        >>> to_uint8(torch.tensor([-1.0, 0.0, 1.0, 7.0]))
+        tensor([  0, 128, 255, 255], dtype=torch.uint8)
+    """
+    return ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 def utterance_gain(audio: Tensor) -> float:
     """Factor that brings a whole utterance to a loudness (rms) of 0.1: ``0.1 / max(rms, 1e-4)``.
 
@@ -70,7 +101,6 @@ def utterance_gain(audio: Tensor) -> float:
         ValueError: if there is no sample.
 
     Example:
-        >>> import torch
         >>> utterance_gain(torch.full((16000,), 0.25)), utterance_gain(torch.zeros(16000))
         (0.4, 1000.0)
     """
@@ -96,7 +126,6 @@ def audio_window(audio: Tensor, start_frame: int, frames: int) -> Tensor:
         ValueError: if ``audio`` has more than one dimension or ``frames`` is below one.
 
     Example:
-        >>> import torch
         >>> audio_window(torch.ones(16000), start_frame=0, frames=5).sum()
         tensor(6400.)
     """

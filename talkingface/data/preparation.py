@@ -16,27 +16,10 @@ import torch
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import FPS, SAMPLE_RATE
 from talkingface.data.faces import CROP_TEMPLATES, CroppedClip, track_face
-from talkingface.data.video import VideoClip, VideoWriter
+from talkingface.data.video import VIDEO_SUFFIXES, VideoClip, VideoWriter
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".ts",
-        ".3gp",
-    )
-)
-"""Files with these endings (in any case) are taken for videos."""
 RECORD = "crop.json"
 """Name of the file beside prepared data that says how it was cropped."""
 CRF = 14
@@ -120,7 +103,7 @@ def prepare(
         raise ValueError(f"size is {size}, but must be an even number of at least 16 pixels.")
     videos = _find_videos(source, target)
     if not videos:
-        raise ValueError(f"{source} holds no videos ({' '.join(sorted(VIDEO_SUFFIXES))}).")
+        raise ValueError(f"{source} holds no videos ({' '.join(VIDEO_SUFFIXES)}).")
     _write_record(target, method, size)
 
     rows, jobs, taken = [], [], dict[Path, str]()

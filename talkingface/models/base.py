@@ -1,26 +1,16 @@
-"""The base of the three methods: one call to animate a face, one way to validate."""
+"""The base of all methods: one call to animate a face, one way to validate."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from talkingface.data.batch import SAMPLES_PER_FRAME, Batch
+from talkingface.data.batch import SAMPLES_PER_FRAME, Batch, Frames, to_float
 from talkingface.models.adversarial import AdversarialModule
-
-
-class Frames(Protocol):
-    """Frames that can be asked for by index: a (T, 3, H, W) tensor, or a clip decoded lazily."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-
-    def __getitem__(self, indices: list[int], /) -> Tensor:
-        """The frames of these indices, (t, 3, H, W), ``uint8`` or floats in [-1, 1]."""
 
 
 def ping_pong(start: int, stop: int, length: int) -> list[int]:
@@ -44,7 +34,7 @@ def as_float(frames: Tensor, name: str) -> Tensor:
         ValueError: If floats lie outside [-1, 1], or are not numbers.
     """
     if frames.dtype == torch.uint8:
-        return frames.float() / 127.5 - 1.0
+        return to_float(frames)
     if frames.numel() and not (frames.min() >= -1.001 and frames.max() <= 1.001):
         low, high = float(frames.min()), float(frames.max())
         raise ValueError(

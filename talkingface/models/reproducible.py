@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import all_gather_object, get_world_size, is_available, is_initialized
 
-from talkingface.data.batch import Batch
+from talkingface.data.batch import Batch, to_float
 from talkingface.models.pretrained import PretrainedMixin
 
 
@@ -116,7 +116,7 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
         for key in ("video", "source", "driving", "faces"):
             value = batch.get(key)
             if isinstance(value, Tensor) and value.dtype == torch.uint8:
-                batch[key] = value.float().div_(127.5).sub_(1.0)
+                batch[key] = to_float(value)
         return batch
 
 

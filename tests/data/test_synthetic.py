@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from talkingface.data.audio import read_audio
+from talkingface.data.batch import to_float
 from talkingface.data.synthetic.dataset import make_clip, write_clips
 from talkingface.data.synthetic.face import Identity, express, render, sample_identity
 from talkingface.data.synthetic.speech import (
@@ -19,7 +20,7 @@ from talkingface.data.synthetic.speech import (
     sample_voice,
     speak,
 )
-from talkingface.data.video import VideoClip, to_float
+from talkingface.data.video import VideoClip
 
 MAN = Voice(pitch=100.0, tract=1.0)
 

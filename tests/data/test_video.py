@@ -16,14 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from talkingface.data.audio import audio_length, read_audio
+from talkingface.data.batch import Frames, to_float, to_uint8
 from talkingface.data.video import (
-    Frames,
     VideoClip,
     VideoWriter,
     read_image,
     read_metadata,
-    to_float,
-    to_uint8,
     write_image,
 )
 from tests.media import sampled, stamped, stamps, write_media
@@ -209,7 +207,7 @@ def test_a_clip_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 def test_tensors_and_clips_are_both_frames(tmp_path: Path) -> None:
     def middle(frames: Frames) -> Tensor:
-        return frames[len(frames) // 2]
+        return frames[[len(frames) // 2]]
 
     clip = VideoClip(media(tmp_path, "mp4", 9))
     assert torch.equal(middle(clip), middle(clip.read()))

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from talkingface.data.datasets.index import ClipFile
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
-"""Files that are taken for clips."""
+from talkingface.data.video import VIDEO_SUFFIXES
 
 
 def find_folder_clips(root: str) -> list[ClipFile]:
@@ -29,9 +27,8 @@ def find_folder_clips(root: str) -> list[ClipFile]:
             identity = name.parts[0] if len(name.parts) > 1 else name.stem
             files.append(ClipFile(str(path), name.as_posix(), identity))
     if not files:
-        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
         raise FileNotFoundError(
-            f"{root} has no video files ({suffixes}): expected clips of faces in it, or in one "
-            "sub-folder per person."
+            f"{root} has no video files ({' '.join(VIDEO_SUFFIXES)}): expected clips of faces in "
+            "it, or in one sub-folder per person."
         )
     return files

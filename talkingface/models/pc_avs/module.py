@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from talkingface.data.batch import Batch, audio_window, utterance_gain
+from talkingface.data.batch import Batch, Frames, audio_window, utterance_gain
 from talkingface.losses import (
     cross_modal_l1,
     discriminator_adversarial_loss,
@@ -22,13 +22,7 @@ from talkingface.losses import (
 )
 from talkingface.losses.adversarial import AdversarialMode
 from talkingface.models.adversarial import Tensors
-from talkingface.models.base import (
-    Frames,
-    TalkingFaceModule,
-    as_float,
-    frame_count,
-    ping_pong,
-)
+from talkingface.models.base import TalkingFaceModule, as_float, frame_count, ping_pong
 from talkingface.models.components.audio_frontends import PCAVSMel
 from talkingface.models.components.discriminators import MultiscaleDiscriminator
 from talkingface.models.components.stylegan2 import Noise
