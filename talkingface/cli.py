@@ -11,8 +11,8 @@ import talkingface
 TRAINING = {
     "fit": "train a model",
     "validate": "measure a model on held-out frames",
-    "test": "measure a model on test clips",
-    "predict": "run a model over a data set",
+    "test": "the same as validate",
+    "predict": "rebuild the held-out frames",
 }
 """Commands that :mod:`talkingface.training` takes; their options follow the model and the data."""
 
@@ -73,6 +73,7 @@ def _parser() -> Parser:
     prepare.add_argument(
         "--face", type=int, help="which face, from left to right, from 0 (default: the largest)"
     )
+    prepare.add_argument("--previews", help="folder to write a picture of each crop to")
     prepare.set_defaults(run=_prepare)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
@@ -82,7 +83,7 @@ def _parser() -> Parser:
     convert.set_defaults(run=_convert)
 
     generate = commands.add_parser("generate", help="make a video of a picture and a sound")
-    generate.add_argument("--model", required=True, help="folder, .ckpt, bundled name or hub id")
+    generate.add_argument("--model", required=True, help="folder, .ckpt or hub id")
     generate.add_argument("--source", help="picture of the person")
     generate.add_argument("--audio", help="speech: a sound file, or a video with sound")
     motion = generate.add_mutually_exclusive_group()
@@ -104,7 +105,9 @@ def _parser() -> Parser:
         help="which face of the source, from left to right, from 0 (default: the largest)",
     )
     generate.add_argument("--device", default="auto", help="cpu, cuda, ... (default: %(default)s)")
-    generate.add_argument("--precision", choices=["32", "bf16"], default="32")
+    generate.add_argument(
+        "--precision", choices=["32", "bf16"], default="32", help="(default: %(default)s)"
+    )
     generate.add_argument(
         "--chunk", type=int, default=8, help="frames at a time (default: %(default)s)"
     )
@@ -123,7 +126,13 @@ def _prepare(options: argparse.Namespace) -> int:
     from talkingface.data.preparation import format_table, prepare
 
     rows = prepare(
-        options.input, options.output, options.method, options.size, options.workers, options.face
+        options.input,
+        options.output,
+        options.method,
+        options.size,
+        options.workers,
+        options.face,
+        options.previews,
     )
     print(format_table(rows))
     return 2 if all(row.status == "failed" for row in rows) else 0

@@ -150,8 +150,8 @@ def test_prepare_hands_its_options_on_and_prints_the_table(
 
     monkeypatch.setattr("talkingface.data.preparation.prepare", prepare)
     words = ["prepare", "raw", "ready", "--method", "pc_avs", "--size", "96", "--workers", "3"]
-    assert main([*words, "--face", "1"]) == code
-    assert given == ["raw", "ready", "pc_avs", 96, 3, 1]
+    assert main([*words, "--face", "1", "--previews", "seen"]) == code
+    assert given == ["raw", "ready", "pc_avs", 96, 3, 1, "seen"]
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in table[1:3]] == [
         [f"{n}.mp4", status] for n, status in enumerate(statuses)

@@ -15,8 +15,8 @@ import torch
 
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import FPS, SAMPLE_RATE
-from talkingface.data.faces import CROP_TEMPLATES, CroppedClip, track_face
-from talkingface.data.video import VIDEO_SUFFIXES, VideoClip, VideoWriter
+from talkingface.data.faces import CROP_TEMPLATES, CroppedClip, preview, track_face
+from talkingface.data.video import VIDEO_SUFFIXES, VideoClip, VideoWriter, write_image
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class _Job:
     method: str
     size: int
     face: int | None
+    picture: Path | None = None
 
 
 def prepare(
@@ -62,6 +63,7 @@ def prepare(
     size: int = 224,
     workers: int | None = None,
     face: int | None = None,
+    previews: str | Path | None = None,
 ) -> list[PreparedClip]:
     """Crop every video below a folder into a training folder.
 
@@ -79,6 +81,8 @@ def prepare(
         workers: Processes that work at the same time, one thread each; all cores by default,
             0 works in this process.
         face: Index of the face from left to right where there are several; the largest by default.
+        previews: Folder for a picture per video, ``id00012/abc/00001.jpg``, of the face that was
+            found and its crop; none by default.
 
     Returns:
         One row per video, in the order of names; see `format_table`.
@@ -116,7 +120,8 @@ def prepare(
         elif output.exists():
             rows.append(PreparedClip(str(clip), "skipped", reason="finished before"))
         else:
-            jobs.append(_Job(str(clip), video, output, method, size, face))
+            picture = Path(previews) / clip.with_suffix(".jpg") if previews else None
+            jobs.append(_Job(str(clip), video, output, method, size, face, picture))
         taken.setdefault(output, str(clip))
     workers = (os.cpu_count() or 1) if workers is None else workers
     finished = _run(_prepare, jobs, min(workers, len(jobs))) if workers > 0 else map(_prepare, jobs)
@@ -217,9 +222,12 @@ def _prepare(job: _Job) -> PreparedClip:
         clip = VideoClip(job.source)
         if not clip.has_audio:
             raise ValueError("it has no sound, which training needs.")
-        cropped = CroppedClip(
-            clip, track_face(clip, CROP_TEMPLATES[job.method], job.face), job.size
-        )
+        track = track_face(clip, CROP_TEMPLATES[job.method], job.face)
+        if job.picture:
+            job.picture.parent.mkdir(parents=True, exist_ok=True)
+            first = int(track.found.int().argmax())
+            write_image(job.picture, preview(clip[first], track, first, job.size))
+        cropped = CroppedClip(clip, track, job.size)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         audio = read_audio(job.source)
         # Real footage: the writer's tag that marks synthetic video is left out.
@@ -228,7 +236,7 @@ def _prepare(job: _Job) -> PreparedClip:
         ) as writer:
             for frame in cropped.iterate():
                 writer.write(frame)
-        found = float(cropped.track.found.float().mean())
+        found = float(track.found.float().mean())
         return PreparedClip(job.clip, "done", len(cropped), found)
     except Exception as error:  # one broken file must not stop the rest
         text = " ".join(str(error).split())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.transforms.functional import resize
 
 from talkingface.data import preparation
 from talkingface.data.audio import read_audio
@@ -19,7 +20,7 @@ from talkingface.data.preparation import (
     prepare,
     read_record,
 )
-from talkingface.data.video import VideoClip, VideoWriter, read_metadata
+from talkingface.data.video import VideoClip, VideoWriter, read_image, read_metadata
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real clips are not here")
@@ -72,6 +73,16 @@ def test_videos_become_crops_under_the_same_names(raw: Path, tmp_path: Path) -> 
     tone = 0.3 * (torch.arange(10 * 640) * 0.2).sin()[640:-640]
     assert torch.corrcoef(torch.stack([sound, tone]))[0, 1] > 0.98
     assert sound.std() == pytest.approx(float(tone.std()), rel=0.05)
+
+
+def test_previews_show_each_crop_beside_its_frame(raw: Path, tmp_path: Path) -> None:
+    prepare(raw, tmp_path / "out", size=96, workers=0, previews=tmp_path / "seen")
+    assert files(tmp_path / "seen") == ["b.jpg", "id1/video/a.jpg"]
+    picture = read_image(tmp_path / "seen/b.jpg")
+    assert picture.shape == (3, 360, 720)  # the square frame, then the crop
+    first = VideoClip(tmp_path / "out/b.mp4")[0]
+    beside = resize(picture[:, :, 360:], [96, 96], antialias=True)
+    assert (beside.float() - first.float()).abs().mean() < 3  # JPEG and H.264
 
 
 def test_real_footage_is_not_tagged_synthetic(raw: Path, tmp_path: Path) -> None:
