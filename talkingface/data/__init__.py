@@ -1,1 +1,1 @@
-"""Talking-face generation: data."""
+"""From files to batches: media, faces, crops, datasets and data modules."""

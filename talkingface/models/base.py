@@ -49,7 +49,7 @@ class TalkingFaceModule(AdversarialModule):
     A subclass sets ``controls`` and defines ``_animate`` and :meth:`reconstruct`.
 
     Attributes:
-        controls: What can be taken from a driving clip, e.g. ``{"lip", "pose"}``.
+        controls: What of the face other inputs than the source decide: ``"lip"``, ``"pose"``...
         image_size: Height and width of the frames, pixels.
     """
 
@@ -95,8 +95,8 @@ class TalkingFaceModule(AdversarialModule):
             source: One or more pictures of the person, cropped for this method.
             audio: Speech at 16 kHz, mono. 16,000 samples give 25 frames; a last part of a frame
                 gives a frame.
-            driving: Where motion comes from; ``controls`` says what is taken from it. Played
-                forth and back where it is shorter than the speech.
+            driving: Where motion comes from that the speech does not decide, such as head pose.
+                Played forth and back where it is shorter than the speech.
             pose: Motion given as codes instead of frames.
             frontal: Turn the face to the front instead.
 

@@ -152,8 +152,8 @@ class PretrainedMixin(_Module):
         """Open a saved model, in eval mode.
 
         Args:
-            name: a model that comes with the package (``"pc-avs-tiny"``), else a folder, a
-                Lightning ``.ckpt`` file, or an ``organisation/name`` on the Hugging Face hub.
+            name: a folder, a Lightning ``.ckpt`` file, or an ``organisation/name`` on the Hugging
+                Face hub. Names of folders in the package's ``weights``, if any, come first.
             map_location: device to put it on.
             overrides: hyperparameters to replace.
 

@@ -1,1 +1,1 @@
-"""Talking-face generation: drawn people who speak, with exact labels."""
+"""Drawn people who speak, with exact labels."""
