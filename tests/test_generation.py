@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from talkingface.data.audio import read_audio
+from talkingface.data.batch import to_uint8
 from talkingface.data.faces import PC_AVS_CROP, FaceTrack, crop_image
 from talkingface.data.video import (
     VideoClip,
     VideoWriter,
     read_image,
     read_metadata,
-    to_uint8,
     write_image,
 )
 from talkingface.generation import Crop, ForwardClip, Job, VideoGenerator, read_codes, read_rows
