@@ -53,9 +53,11 @@ class LogFrames(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Log the first batch of a validation."""
-        writer: Any = getattr(trainer.logger, "experiment", None)
-        shown = isinstance(outputs, dict) and "frames" in outputs and hasattr(writer, "add_image")
+        shown = isinstance(outputs, dict) and "frames" in outputs and trainer.is_global_zero
         if batch_idx or trainer.sanity_checking or not shown:
+            return
+        writer: Any = getattr(trainer.logger, "experiment", None)
+        if not hasattr(writer, "add_image"):
             return
         real, fake = batch["video"][: self.clips].cpu(), outputs["frames"][: self.clips].cpu()
         source = batch["source"][: self.clips, 0].cpu()

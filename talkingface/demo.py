@@ -75,7 +75,6 @@ def training_precision() -> str:
 
 def show(model: PCAVS, data: FolderDataModule, out: Path) -> list[Path]:
     """Write a video (source, driving, result) and a contact sheet from held-out frames."""
-    assert data.val_dataset is not None
     reader, members = data.val_dataset.reader, data.val_dataset.members
     speaker, poser = members[0], members[-1]
     source = reader.frames(speaker, [0])[0]

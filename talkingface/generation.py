@@ -80,7 +80,7 @@ class VideoGenerator:
 
     def __init__(
         self,
-        model: str | TalkingFaceModule,
+        model: str | Path | TalkingFaceModule,
         device: str = "auto",
         precision: Literal["32", "bf16"] = "32",
         method: str | None = None,
@@ -91,7 +91,7 @@ class VideoGenerator:
         if chunk < 1:
             raise ValueError(f"chunk is {chunk}: make at least 1 frame at a time.")
         self.device, self.precision = open_device(device), precision
-        opened = load_pretrained(model, method) if isinstance(model, str) else model
+        opened = load_pretrained(model, method) if isinstance(model, str | Path) else model
         if not isinstance(opened, TalkingFaceModule):
             raise ValueError(
                 f"{model} is a {type(opened).__name__}, which animates no faces: give the model of "

@@ -30,7 +30,9 @@ def written(tmp_path: Path) -> tuple[Any, Any]:
     logger = TensorBoardLogger(str(tmp_path), name="run", version="")
     real = torch.stack([level(-1.0, -0.6, -0.2), level(0.2, 0.4, 0.6)])
     batch = cast(Any, {"video": real, "source": torch.stack([level(0.8), level(1.0)])})
-    state = SimpleNamespace(logger=logger, sanity_checking=False, global_step=14)
+    state = SimpleNamespace(
+        logger=logger, sanity_checking=False, global_step=14, is_global_zero=True
+    )
     module = SimpleNamespace(updates=7)
     callback = LogFrames(columns=3)
     for number in range(2):  # only the first batch is shown
@@ -108,6 +110,16 @@ def test_stages_without_frames_are_left_alone(tmp_path: Path) -> None:
     events = EventAccumulator(logger.log_dir)
     events.Reload()
     assert not events.Tags()["images"] and "val/loss" in events.Tags()["scalars"]
+
+
+def test_other_ranks_log_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lightning_fabric.loggers.logger.rank_zero_only.rank", 1)
+    logger = TensorBoardLogger(str(tmp_path))  # gives other ranks a stand-in that takes any call
+    state = SimpleNamespace(logger=logger, sanity_checking=False, is_global_zero=False)
+    batch = cast(Any, {"video": level(0.0)[None], "source": level(0.0)[None]})
+    frames = {"frames": level(0.0)[None]}
+    LogFrames().on_validation_batch_end(cast(Any, state), cast(Any, None), frames, batch, 0)
+    assert not list(tmp_path.rglob("*tfevents*"))
 
 
 def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
