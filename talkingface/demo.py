@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -65,7 +66,7 @@ def demo(clips: str | Path | None, out: Path, minutes: float = 4.0, drawn: int =
     return [*show(model.eval(), data, out), saved]
 
 
-def training_precision() -> str:
+def training_precision() -> Literal["bf16-mixed", "32-true"]:
     """``bf16-mixed`` where the processor computes in bfloat16, else ``32-true``."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
