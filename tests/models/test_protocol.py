@@ -337,14 +337,14 @@ def test_frames_do_not_depend_on_the_chunk(model: Any, way: str) -> None:
     frames = model.animate(SOURCE, AUDIO, **motion)
     assert frames.shape == (40, 3, SIZE, SIZE)  # a last part of a frame counts
     assert frames.abs().max() <= 1
-    assert frames.std(0).mean() > 1e-3
+    assert frames.std(0).mean() > 1e-2
     for chunk in (1, 7, 32, 1000):
         parts = list(model.animate_chunks(SOURCE, AUDIO, **motion, chunk=chunk))
         assert [len(part) for part in parts] == [
             min(chunk, 40 - start) for start in range(0, 40, chunk)
         ]
-        # Rounding differs with the size of a batch; the sound moves the frames by 1e-2.
-        torch.testing.assert_close(torch.cat(parts), frames, rtol=0, atol=5e-5)
+        # Rounding differs with the size of a batch. One step of 8 bits is 8e-3.
+        torch.testing.assert_close(torch.cat(parts), frames, rtol=0, atol=2e-4)
 
 
 def test_short_driving_plays_forth_and_back(model: Any) -> None:

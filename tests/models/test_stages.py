@@ -37,7 +37,7 @@ def test_identity_classifier_learns_people() -> None:
 
 
 def test_sync_finds_the_sound_of_a_moment() -> None:
-    before, after = train(SYNC, 60, augment=False, temperature=0.1, lr=2e-3)
+    before, after = train(SYNC, 100, augment=False, temperature=0.1, lr=2e-3)
     assert after["val/loss"] < 0.5 * before["val/loss"]
     assert after["val/video_to_audio"] > 0.7 > before["val/video_to_audio"]
     assert after["val/audio_to_video"] > 0.7 > before["val/audio_to_video"]
