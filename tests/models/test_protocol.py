@@ -115,7 +115,7 @@ def two_processes(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     environment = {k: v for k, v in os.environ.items() if "RANK" not in k}
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
