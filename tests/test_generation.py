@@ -33,7 +33,8 @@ FRAMES = 21
 @pytest.fixture(scope="module")
 def generator() -> VideoGenerator:
     torch.manual_seed(0)
-    return VideoGenerator(PC_AVS.responsive(), device="cpu", crop="none")
+    # The chirp is far from the noise that batch norm has seen, and would drown identity and pose.
+    return VideoGenerator(PC_AVS.responsive(content_scale=1e-5), device="cpu", crop="none")
 
 
 @pytest.fixture
