@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=["tiny", "paper"], default="tiny")
     parser.add_argument("--batch", type=int, default=8, help="frames per update")
-    parser.add_argument("--updates", type=int, default=10)
+    parser.add_argument("--updates", type=int, default=5)
     args = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
