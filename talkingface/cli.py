@@ -117,7 +117,7 @@ def _parser() -> Parser:
     demo = commands.add_parser("demo", help="train a tiny model and show what it does")
     demo.add_argument("--clips", help="folder of face clips (default: clips drawn for it)")
     demo.add_argument("--out", default="demo", help="folder to write (default: %(default)s)")
-    demo.add_argument("--minutes", type=float, default=4.0, help="training (default: %(default)s)")
+    demo.add_argument("--minutes", type=float, default=8.0, help="training (default: %(default)s)")
     demo.set_defaults(run=_demo)
     return parser
 

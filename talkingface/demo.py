@@ -24,7 +24,7 @@ QUICK = {"pose_jitter": 0.0, "feature_weight": 10.0, "image_weight": 3.0, "gan_w
 """What differs from the tiny configuration: in minutes, eyes and mouths have to appear first."""
 
 
-def demo(clips: str | Path | None, out: Path, minutes: float = 4.0, drawn: int = 4) -> list[Path]:
+def demo(clips: str | Path | None, out: Path, minutes: float = 8.0, drawn: int = 4) -> list[Path]:
     """Train the tiny PC-AVS, then let one clip's person speak with the pose of another.
 
     Args:
