@@ -15,6 +15,7 @@ import talkingface
 from talkingface.cli import _parser
 from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.training import train
+from tests.models.tiny import PC_AVS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -61,25 +62,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with wave.open("speech.wav", "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(2 * 3200))
-    model = talkingface.PCAVS(
-        image_size=32,
-        num_identities=2,
-        identity_layers=(1, 1, 1, 1),
-        identity_width=16,
-        identity_groups=4,
-        identity_width_per_group=16,
-        trunk_channels=16,
-        trunk_depth=2,
-        audio_channels=(4, 8, 8, 16),
-        audio_layers=(1, 1, 1, 1),
-        feature_dim=32,
-        content_dim=16,
-        generator_channels=(16, 16, 8, 8),
-        map_channels=16,
-        discriminator_channels=8,
-        vgg_weight=0.0,
-    )
-    model.save_pretrained("runs/pc_avs/model")
+    PC_AVS().save_pretrained("runs/pc_avs/model")
     return tmp_path
 
 

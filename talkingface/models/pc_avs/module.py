@@ -248,8 +248,7 @@ class PCAVS(TalkingFaceModule):
         classes = next((v.shape[0] for k, v in states["V"].items() if k == "fc.bias"), 5830)
         model = cls(num_identities=int(classes), **RELEASED)
         weights, dropped = convert_state_dicts(states, cast(PCAVSNetworks, model.networks))
-        own = model.networks.state_dict()
-        model.networks.load_state_dict({**own, **weights})
+        model.networks.load_state_dict(weights)
         if dropped:
             log.info("other number of classes, not loaded: %s", ", ".join(dropped))
         if "D" in states:
