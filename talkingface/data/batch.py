@@ -30,8 +30,9 @@ class Batch(TypedDict):
         - ``audio_gain``: (B,) factor that brings the *whole utterance* to an rms of 0.1.
         - ``clip``: B names; ``start``: (B,) int64, index of the window's first frame in its clip.
         - ``identity``, ``word``: (B,) int64 labels.
-        - ``pose``, ``gaze``, ``blink``, ``viseme``, ``landmarks``: exact labels of the synthetic
-          corpus.
+        - ``pose``: (B, T, 6), ``expression``: (B, T, 10), ``gaze``: (B, T, 2), ``blink``: (B, T),
+          ``viseme``: (B, T) int64, ``landmarks``: (B, T, 68, 2) in pixels of ``video``: exact
+          labels of the synthetic corpus, see :mod:`talkingface.data.synthetic`.
         - ``faces``: (M, 3, H, W), ``face_identity``: (M,), a second stream of labelled faces.
 
     Example:
@@ -50,6 +51,7 @@ class Batch(TypedDict):
     identity: NotRequired[Tensor]
     word: NotRequired[Tensor]
     pose: NotRequired[Tensor]
+    expression: NotRequired[Tensor]
     gaze: NotRequired[Tensor]
     blink: NotRequired[Tensor]
     viseme: NotRequired[Tensor]

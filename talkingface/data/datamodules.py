@@ -1,52 +1,36 @@
-"""Data modules: find clips, split them, and load windows of them in batches."""
+"""Data modules of files: find clips, index them and split them."""
 
 import logging
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-import torch.distributed
-from pytorch_lightning import LightningDataModule, Trainer
-from torch.utils.data import DataLoader, Sampler
-
-from talkingface.data.datasets.clips import ClipDataset, ClipReader
+from talkingface.data.datasets.clips import ClipReader
 from talkingface.data.datasets.folder import find_folder_clips
 from talkingface.data.datasets.index import (
     Box,
     Clip,
     ClipFile,
-    FailureLog,
     index_clips,
     list_reasons,
     reason_of,
 )
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
-from talkingface.data.sampling import Span, WindowSampler, split_identities, split_time
+from talkingface.data.loaders import Part, WindowDataModule
+from talkingface.data.sampling import Span, split_identities, split_time
 
 logger = logging.getLogger(__name__)
 
-Part = list[tuple[int, Span]]
-"""Clips of a split by index, and the frames of each that the split may use."""
 
-
-class ClipDataModule(LightningDataModule):
-    """Base of the data modules: everything but where the clips lie.
+class ClipDataModule(WindowDataModule):
+    """Base of the data modules of files: everything but where the clips lie.
 
     ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds
-    out that share of the identities, with all of their clips. Validation covers the held-out frames
-    completely and in order, and its ``source`` is the first frames of the clip. (Among processes
-    Lightning shares the windows out and repeats some to make the shares equal.)
-
-    Training windows are a pure function of (seed, epoch, rank, position): repeatable, the same
-    for any number of workers, shared out among processes, and continued from where a checkpoint was
-    written, also within an epoch. Nothing needs to be set in the trainer for that. The global
-    generators are never drawn from.
+    out that share of the identities, with all of their clips. Which windows come when is said in
+    :class:`~talkingface.data.loaders.WindowDataModule`.
 
     Files that cannot be used are reported, listed in :attr:`skipped`, and never stop the training:
-    see :class:`~talkingface.data.datasets.clips.ClipDataset`. Batches follow
-    :class:`~talkingface.data.batch.Batch`, with frames in uint8.
+    see :class:`~talkingface.data.datasets.clips.ClipDataset`.
 
     Args:
         root: folder of the clips.
@@ -72,9 +56,6 @@ class ClipDataModule(LightningDataModule):
         FileNotFoundError: in ``setup``, if there are no clips under ``root``.
     """
 
-    train_dataset: ClipDataset
-    val_dataset: ClipDataset
-
     def __init__(
         self,
         root: str,
@@ -91,50 +72,25 @@ class ClipDataModule(LightningDataModule):
         cache: bool = False,
         index_file: str | None = None,
     ) -> None:
-        super().__init__()
-        for name, value in {
-            "size": size,
-            "frames": frames,
-            "references": references,
-            "batch_size": batch_size,
-            "windows_per_clip": windows_per_clip,
-        }.items():
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}.")
+        super().__init__(size, frames, references, batch_size, num_workers, seed, windows_per_clip)
         if split not in ("time", "identity"):
             raise ValueError(f'split must be "time" or "identity", not {split!r}.')
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction must be in [0, 1), not {val_fraction}.")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {seed}.")
         if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
             raise ValueError(f"box must be (top, left, bottom, right) within [0, 1], not {box}.")
         self.root = root
-        self.size = size
-        self.frames = frames
-        self.references = references
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.split = split
         self.val_fraction = val_fraction
-        self.seed = seed
         self.box: Box | None = None if box is None else tuple(box)  # type: ignore[assignment]
-        self.windows_per_clip = windows_per_clip
         self.cache = cache
         self.index_file = index_file
-        self.class_names: list[str] = []
         self._ready = False
         self._skipped: dict[str, str] = {}
-        self._failures = FailureLog()
 
     @abstractmethod
     def find_clips(self) -> list[ClipFile]:
         """Find the files below ``root``."""
-
-    @property
-    def num_identities(self) -> int:
-        """Number of identities, held-out ones included."""
-        return len(self.class_names)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -157,19 +113,8 @@ class ClipDataModule(LightningDataModule):
             logger.warning("%d clips are not used: %s.", len(self._skipped), reasons)
         self.class_names = sorted({clips[member].identity for member, _ in [*train, *val]})
         self.train_dataset = self._dataset(reader, train)
-        self.val_dataset = self._dataset(reader, val)
+        self.val_dataset = self.test_dataset = self._dataset(reader, val)
         self._ready = True
-
-    def _dataset(self, reader: ClipReader, part: Part) -> ClipDataset:
-        return ClipDataset(
-            reader,
-            [member for member, _ in part],
-            [span for _, span in part],
-            self.frames,
-            self.references,
-            self.class_names,
-            self._failures,
-        )
 
     def _split(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
         if self.split == "time":
@@ -216,71 +161,6 @@ class ClipDataModule(LightningDataModule):
                 broken.add(member)
                 self._skipped[reader.clips[member].name] = reason_of(error)
         return [p for p in train if p[0] not in broken], [p for p in val if p[0] not in broken]
-
-    def train_dataloader(self) -> DataLoader:
-        """Windows drawn at random, from where the trainer stands."""
-        self.setup()
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        sampler = WindowSampler(
-            self.train_dataset.spans,
-            self.frames,
-            self.references,
-            self.batch_size,
-            self.windows_per_clip,
-            self.seed,
-            torch.distributed.get_rank() if distributed else 0,
-            torch.distributed.get_world_size() if distributed else 1,
-        )
-        if self.trainer is not None:
-            sampler.resume(*resume_point(self.trainer))
-        return self._loader(self.train_dataset, sampler)
-
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """The held-out frames, in order; an empty list where nothing is held out."""
-        self.setup()
-        return self._loader(self.val_dataset) if len(self.val_dataset) else []
-
-    def test_dataloader(self) -> DataLoader | list[DataLoader]:
-        """The held-out frames, as for validation."""
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
-        """The held-out frames, as for validation."""
-        return self.val_dataloader()
-
-    def _loader(self, dataset: ClipDataset, sampler: Sampler | None = None) -> DataLoader:
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            # Its own, because a loader draws a number each time that it is iterated.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
-
-
-def resume_point(trainer: Trainer) -> tuple[int, int, int]:
-    """Where a trainer stands: the epoch, its batches that are done, and what it calls the epoch.
-
-    Lightning counts the batches of an epoch that it resumes but does not skip them in the loader.
-    The number that it gives to samplers is ``processed``, which counts an epoch twice if a run that
-    is limited by steps resumes at its end; ``ready`` counts the epochs begun.
-    """
-    loop = trainer.fit_loop
-    epochs: Any = loop.epoch_progress.current
-    if not loop.restarting:
-        return epochs.ready, 0, epochs.processed
-    # Lightning warns of every loader that does not keep a state of its own.
-    warnings.filterwarnings("ignore", ".*your dataloader is not resumable")
-    batches: Any = loop.epoch_loop.batch_progress
-    saved_at_batch_end = batches.current.completed < batches.current.processed
-    if batches.is_last_batch and saved_at_batch_end and epochs.processed < epochs.ready:
-        # The loop goes on with the next epoch, but with the iterator that is made now, and workers
-        # read ahead before they are told of the epoch.
-        return epochs.ready, 0, epochs.processed + 1
-    return max(epochs.ready - 1, 0), batches.current.processed, epochs.processed
 
 
 class FolderDataModule(ClipDataModule):

@@ -95,6 +95,8 @@ def draw_window(
 ) -> Window:
     """Draw a window of a span, and references from the span's other frames.
 
+    Where there are too few others, as in a clip of one word, references are any of its frames.
+
     Example:
         >>> rng = np.random.default_rng(0)
         >>> window = draw_window(3, Span(10, 18), frames=5, references=3, rng=rng)
@@ -102,6 +104,9 @@ def draw_window(
         [10, 11, 12, 13, 14, 15, 16, 17]
     """
     start = span.start + int(rng.integers(span.length - frames + 1))
+    if span.length - frames < references:
+        others = span.start + rng.choice(span.length, size=references)
+        return Window(clip, start, tuple(int(k) for k in others))
     # Drawn from the span without the window, then moved past the window.
     others = span.start + rng.choice(span.length - frames, size=references, replace=False)
     return Window(clip, start, tuple(int(k) + frames * int(k >= start) for k in others))

@@ -236,6 +236,7 @@ def test_integers_cover_all_spans_in_order(root: Path) -> None:
 def test_reader_forgets_clips_of_long_ago(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("talkingface.data.datasets.clips._KNOWN_CLIPS", 2)
     reader = make_dataset(root).reader
+    assert isinstance(reader, ClipReader)
     for clip in (0, 1, 0, 2, 0):
         assert read_numbers(reader.frames(clip, [20, 21])) == [(clip, 20), (clip, 21)]
     assert list(reader._known) == [2, 0]

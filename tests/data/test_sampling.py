@@ -74,6 +74,12 @@ def test_drawn_windows_stay_in_the_span_and_apart_from_references() -> None:
     assert {frame for window in draws for frame in window.references} == set(range(7, 19))
 
 
+def test_a_span_of_one_window_lends_its_own_frames_as_references() -> None:
+    draws = [draw_window(1, Span(2, 9), 7, 2, np.random.default_rng(k)) for k in range(100)]
+    assert {draw.start for draw in draws} == {2}
+    assert {frame for draw in draws for frame in draw.references} == set(range(2, 9))
+
+
 def test_tiles_cover_a_span_in_order() -> None:
     span = Span(10, 27)
     tiles = [tile_window(2, span, 5, 2, k) for k in range(count_tiles(span, 5))]

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -50,6 +50,27 @@ def crop_and_resize(frames: Tensor, size: int, box: Box | None = None) -> Tensor
     if frames.shape[-2:] != (size, size):
         frames = resize(frames, [size, size], antialias=True)
     return frames.contiguous()
+
+
+class Reader(Protocol):
+    """What a dataset reads clips with; a clip is named by its index in ``clips``."""
+
+    clips: Sequence[Clip]
+
+    def cache(self, clip: int) -> None:
+        """Keep a clip's frames and sound in memory."""
+
+    def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
+        """Frames in any order, (len(indices), 3, size, size) uint8."""
+
+    def audio(self, clip: int, start: int, frames: int) -> Tensor:
+        """Sound of ``frames`` frames from ``start`` with context, zero outside the clip."""
+
+    def gain(self, clip: int) -> Tensor:
+        """Factor that brings the clip's whole sound to an rms of 0.1."""
+
+    def labels(self, clip: int, indices: Sequence[int]) -> dict[str, Any]:
+        """Further keys of the batch that are known of these frames."""
 
 
 class ClipReader:
@@ -127,6 +148,10 @@ class ClipReader:
             self._gains[clip] = float(utterance_gain(whole))
         return self._gains[clip].clone()
 
+    def labels(self, clip: int, indices: Sequence[int]) -> dict[str, Any]:
+        """Nothing more is known of a film."""
+        return {}
+
 
 class ClipDataset(Dataset[dict[str, Any]]):
     """Windows of clips: ``dataset[Window(...)]`` reads what is asked for, and nothing is random.
@@ -152,7 +177,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        reader: ClipReader,
+        reader: Reader,
         members: Sequence[int],
         spans: Sequence[Span],
         frames: int,
@@ -222,4 +247,5 @@ class ClipDataset(Dataset[dict[str, Any]]):
             "clip": clip.name,
             "start": window.start,
             "identity": self._labels[clip.identity],
+            **self.reader.labels(member, target),
         }
