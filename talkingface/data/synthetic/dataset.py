@@ -13,7 +13,13 @@ from torch.nn.functional import pad
 
 from talkingface.data.batch import FPS, SAMPLES_PER_FRAME
 from talkingface.data.synthetic.face import Expression, express, render, sample_identity
-from talkingface.data.synthetic.speech import ARTICULATION, random_sentence, sample_voice, speak
+from talkingface.data.synthetic.speech import (
+    ARTICULATION,
+    pronounce,
+    random_sentence,
+    sample_voice,
+    speak,
+)
 from talkingface.data.video import VideoWriter
 
 
@@ -39,8 +45,8 @@ class SyntheticClip:
 
     @property
     def articulation(self) -> Tensor:
-        """(T, 4) opening, width, rounding and press of the lips in [0, 1]."""
-        return self.expression[:, : len(ARTICULATION)]
+        """(T, A) what the face draws of `ARTICULATION`, in [0, 1]."""
+        return self.expression[:, : Expression._fields.index("blink")]
 
     @property
     def blink(self) -> Tensor:
@@ -84,8 +90,9 @@ def make_clip(seed: int, seconds: float = 4.0, size: int = 96) -> SyntheticClip:
     if count < 1:
         raise ValueError(f"a clip has at least one frame ({1 / FPS} s), got seconds={seconds}")
     draw = random.Random(f"motion {seed}")
-    phonemes = random_sentence(seed, count / FPS)
-    audio, articulation = speak(phonemes, sample_voice(seed))
+    voice = sample_voice(seed)
+    phonemes = pronounce(" ".join(random_sentence(seed, count / FPS, voice.rate)))
+    audio, articulation, *_ = speak(phonemes, voice)
     missing = count - len(articulation)
     audio = pad(audio, (0, missing * SAMPLES_PER_FRAME))
     articulation = pad(articulation, (0, 0, 0, missing))
@@ -93,7 +100,11 @@ def make_clip(seed: int, seconds: float = 4.0, size: int = 96) -> SyntheticClip:
     pose = torch.stack([_wander(draw, count, deviation) for deviation in (15.0, 8.0, 5.0)], dim=-1)
     expression = express(
         count,
-        **dict(zip(ARTICULATION, articulation.unbind(1), strict=True)),
+        **{
+            n: a
+            for n, a in zip(ARTICULATION, articulation.T, strict=True)
+            if n in Expression._fields
+        },
         blink=_blinks(draw, count),
         brow=_wander(draw, count, 0.3).clamp_min(0),
         gaze_x=_wander(draw, count, 0.3),

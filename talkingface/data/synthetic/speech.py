@@ -1,244 +1,312 @@
 """Speech from a source and a filter, with the movement of the mouth that belongs to it.
 
-A string of phonemes becomes targets over time: formants, voicing, noise, articulation. Neighbouring
-mouths blend by dominance, so lips that must close do close, and a consonant made with the tongue
-takes over the lips of its vowels. Sound and mouth have one time line, so they are in sync by
-construction.
+A string of phonemes becomes targets over time: formants, voicing, noise, articulation. Neighbours
+blend by dominance, so a vowel lends its lips to the consonants that do not need theirs. Sound and
+mouth have one time line, so they are in sync by construction.
 
 Coarticulation after Cohen and Massaro, "Modeling Coarticulation in Synthetic Visual Speech" (1993);
-vowel formants near the averages of Peterson and Barney (1952).
+source and filters after Klatt, "Software for a Cascade/Parallel Formant Synthesizer" (1980).
 """
 
+import itertools
 import math
 import random
+import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv1d, pad
 
 from talkingface.data.batch import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from talkingface.data.synthetic.lexicon import (
+    HOMOPHENES,
+    WORDS,
+    locate,
+    pronounce,
+    random_sentence,
+)
+from talkingface.data.synthetic.phonemes import (
+    ARTICULATION,
+    LIPS_CLOSED,
+    PHONEMES,
+    SOUNDS,
+    VISEME_NAMES,
+    VISEMES,
+    VOWELS,
+    Sound,
+    duration,
+    viseme,
+)
 
-ARTICULATION = ("opening", "width", "rounding", "press")
-"""Names of the columns of an articulation track, each in [0, 1]."""
+__all__ = [
+    "ARTICULATION",
+    "HOMOPHENES",
+    "PHONEMES",
+    "VISEMES",
+    "VISEME_NAMES",
+    "VOWELS",
+    "WORDS",
+    "Speech",
+    "Voice",
+    "add_noise",
+    "duration",
+    "locate",
+    "pronounce",
+    "random_sentence",
+    "sample_voice",
+    "speak",
+]
 
 _HOP = 80  # samples per step of the tracks: 5 ms, 8 steps per frame
-_STEPS_PER_FRAME = SAMPLES_PER_FRAME // _HOP
-_WINDOW = 400
+_STEPS = SAMPLES_PER_FRAME // _HOP
+_WINDOW = 320  # samples under one filter
+_LEAD = (_WINDOW - _HOP) // 2  # samples from a window's start to its step's: one centre for both
+_SPECTRUM = 640  # samples of a transform: a filter may ring for the difference
+
+# numpy, not torch: its sums do not depend on the number of threads.
+_Array = NDArray[Any]
 
 
 class Voice(NamedTuple):
-    """A speaker: mean ``pitch`` in Hz and relative length of the vocal ``tract`` (1: a man's)."""
+    """A speaker."""
 
     pitch: float
-    tract: float
+    """Mean, in Hz."""
+    tract: float = 1.0
+    """Length of the vocal tract; 1 is a man's of 17.5 cm, and formants go with its inverse."""
+    breathiness: float = 0.1
+    """Noise in the voice, in [0, 1]."""
+    rate: float = 1.0
+    """Speed; 2 is twice as fast."""
 
 
-class _Segment(NamedTuple):
-    """A stretch of speech with constant targets."""
+class Speech(NamedTuple):
+    """What is heard and what is seen of an utterance of T frames."""
 
-    seconds: float
-    voicing: float  # amplitude of the harmonic source, [0, 1]
-    noise: float  # amplitude of the noise source, [0, 1]
-    band: tuple[float, float]  # centre and half-width of the noise in Hz
-    formants: tuple[float, float, float]  # Hz, for a tract of length 1
-    mouth: tuple[float, float, float, float]  # ARTICULATION
-    dominance: float  # weight of the mouth's targets against the neighbours'
-
-
-def _vowel(formants: tuple[float, float, float], mouth: tuple[float, float, float]) -> _Segment:
-    return _Segment(0.16, 1.0, 0.0, (2000, 500), formants, (*mouth, 0.0), 1.0)
-
-
-def _hiss(centre: float, spread: float, loudness: float, mouth: tuple[float, ...]) -> _Segment:
-    opening, width, rounding, press = mouth
-    place = (400, 1600, 2600)
-    return _Segment(
-        0.11, 0.0, loudness, (centre, spread), place, (opening, width, rounding, press), 2.0
-    )
-
-
-def _hum(seconds: float, loudness: float, locus: float, press: float) -> _Segment:
-    """Voice through a closed mouth: nasals, and the bar of voiced plosives."""
-    mouth = (0.0, 0.0, 0.0, 1.0) if press else (0.12, 0.2, 0.0, 0.0)
-    weight = 12.0 if press else 0.4
-    return _Segment(seconds, loudness, 0.0, (2000, 500), (260, locus, 2400), mouth, weight)
-
-
-def _burst(centre: float, spread: float, locus: float) -> _Segment:
-    """The release of a plosive; the lips are already on their way to the vowel."""
-    mouth = (0.15, 0.2, 0.0, 0.0)
-    return _Segment(0.02, 0.0, 0.5, (centre, spread), (350, locus, 2500), mouth, 0.2)
-
-
-_REST = _Segment(0.16, 0.0, 0.0, (2000, 500), (500, 1500, 2500), (0.0, 0.0, 0.0, 0.0), 1.0)
-
-PHONEMES: dict[str, tuple[_Segment, ...]] = {
-    "a": (_vowel((730, 1090, 2440), (1.0, 0.25, 0.0)),),
-    "e": (_vowel((530, 1840, 2480), (0.60, 0.60, 0.0)),),
-    "i": (_vowel((280, 2250, 2900), (0.30, 1.0, 0.0)),),
-    "o": (_vowel((500, 880, 2410), (0.65, 0.0, 0.75)),),
-    "u": (_vowel((310, 870, 2240), (0.25, 0.0, 1.0)),),
-    "m": (_hum(0.09, 0.35, 1000, 1.0),),
-    "n": (_hum(0.08, 0.35, 1700, 0.0),),
-    "l": (_hum(0.08, 0.55, 1200, 0.0),),
-    "b": (_hum(0.08, 0.15, 900, 1.0), _burst(700, 500, 900)),
-    "d": (_hum(0.06, 0.15, 1700, 0.0), _burst(4000, 1200, 1700)),
-    "g": (_hum(0.06, 0.15, 2000, 0.0), _burst(2000, 600, 2000)),
-    "p": (_hum(0.09, 0.0, 900, 1.0), _burst(700, 500, 900)),
-    "t": (_hum(0.07, 0.0, 1700, 0.0), _burst(4000, 1200, 1700)),
-    "k": (_hum(0.07, 0.0, 2000, 0.0), _burst(2000, 600, 2000)),
-    "f": (_hiss(5000, 3000, 0.12, (0.06, 0.15, 0.0, 0.55)),),
-    "s": (_hiss(6000, 900, 0.30, (0.14, 0.60, 0.0, 0.0)),),
-    "S": (_hiss(3200, 900, 0.30, (0.20, 0.0, 0.70, 0.0)),),
-    " ": (_REST,),
-}
-"""Every phoneme is one character (SAMPA: ``S`` is "sh"); a space is a pause."""
-
-_VOWELS, _CONSONANTS = "aeiou", "mnlbdgptkfsS"
+    audio: Tensor
+    """(T * 640,) 16 kHz in [-1, 1]."""
+    articulation: Tensor
+    """(T, 6) in [0, 1] at each frame's middle; columns `ARTICULATION`."""
+    viseme: Tensor
+    """(T,) int64, class at each frame's middle; `VISEME_NAMES`."""
+    spans: tuple[tuple[float, float], ...]
+    """Start and end of each phoneme in seconds."""
 
 
 def sample_voice(seed: int) -> Voice:
-    """Draw a speaker: the lower the voice, the longer the tract, with some play.
+    """Draw a speaker.
+
+    The pitch is 85 to 230 Hz. The higher it is, the shorter the tract: 1.03 down to 0.85, with
+    +-0.03 of play. Breathiness is 0 to 0.4, the rate 0.85 to 1.15.
 
     Example:
         >>> voice = sample_voice(3)
-        >>> 90 < voice.pitch < 240, voice == sample_voice(3)
+        >>> 85 <= voice.pitch <= 230, voice == sample_voice(3)
         (True, True)
     """
     draw = random.Random(f"voice {seed}")
     height = draw.random()
-    return Voice(95 * 2.4**height, 1.03 - 0.18 * height + draw.uniform(-0.03, 0.03))
+    return Voice(
+        pitch=85 * (230 / 85) ** height,
+        tract=1.03 - 0.18 * height + draw.uniform(-0.03, 0.03),
+        breathiness=draw.uniform(0, 0.4),
+        rate=draw.uniform(0.85, 1.15),
+    )
 
 
-def random_sentence(seed: int, seconds: float) -> str:
-    """Draw words of consonant-vowel syllables that last at most ``seconds``, with pauses between.
-
-    Example:
-        >>> sentence = random_sentence(0, 3.0)
-        >>> set(sentence) <= set(PHONEMES), duration(sentence) <= 3.0
-        (True, True)
-    """
-    draw = random.Random(f"sentence {seed}")
-    sentence = ""
-    while True:
-        syllables = [
-            draw.choice(_CONSONANTS) + draw.choice(_VOWELS) + draw.choice(["", "", "", "n", "s"])
-            for _ in range(draw.randint(1, 3))
-        ]
-        words = (" " + "".join(syllables), " " + syllables[0])  # a short one may still fit
-        fitting = [word for word in words if duration(sentence + word + " ") <= seconds]
-        if not fitting:
-            return sentence + " " if sentence else ""
-        sentence += fitting[0]
-
-
-def duration(phonemes: str) -> float:
-    """Seconds that `speak` needs for ``phonemes`` (before rounding up to a whole frame)."""
-    return sum(segment.seconds for segment in _segments(phonemes))
-
-
-def speak(phonemes: str, voice: Voice) -> tuple[Tensor, Tensor]:
-    """Synthesise speech and the movement of the mouth that makes it.
-
-    Args:
-        phonemes: characters of `PHONEMES`, e.g. ``"mama papa"``.
-        voice: the speaker.
-
-    Returns:
-        ``audio`` at 16 kHz in [-1, 1] with an rms of 0.1, or less where a peak would clip, and
-        ``articulation`` at 25 fps in [0, 1], read at each frame's middle; columns `ARTICULATION`.
+def add_noise(audio: Tensor, snr_db: float, seed: int) -> Tensor:
+    """Add pink noise with ``10 log10(mean power of the sound / mean power of the noise)`` = snr_db.
 
     Shape:
-        - audio: (T * 640,)
-        - articulation: (T, 4)
+        - audio: (samples,)
+        - output: (samples,)
+
+    Example:
+        >>> noisy = add_noise(torch.ones(16000), snr_db=20.0, seed=0)
+        >>> round((noisy - 1).square().mean().item(), 4)
+        0.01
+    """
+    if not len(audio):
+        return audio
+    white = np.random.default_rng(seed).standard_normal(len(audio))
+    spectrum = np.fft.rfft(white)
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[0] = 0
+    noise = np.fft.irfft(spectrum, len(audio))
+    sound = audio.numpy().astype(np.float64)
+    power = np.mean(sound**2) / np.mean(noise**2) / 10 ** (snr_db / 10)
+    return torch.from_numpy((sound + noise * np.sqrt(power)).astype(np.float32))
+
+
+def speak(phonemes: str, voice: Voice) -> Speech:
+    """Synthesise speech and the movement of the mouth that makes it.
+
+    The sound has an rms of 0.1, or less where a peak would clip, and its values are those of
+    16-bit samples.
+
+    Args:
+        phonemes: characters of `PHONEMES`, e.g. ``" mVD3 "`` or what `pronounce` returns.
+        voice: the speaker.
 
     Raises:
         ValueError: if a character is no phoneme.
 
     Example:
-        >>> audio, articulation = speak("mama", Voice(pitch=120, tract=1.0))
-        >>> len(audio) == len(articulation) * 640
-        True
+        >>> speech = speak(pronounce("seven sheep"), Voice(pitch=120))
+        >>> len(speech.audio) == len(speech.articulation) * 640, speech.viseme[0].item()
+        (True, 0)
     """
-    segments = _segments(phonemes)
-    frames = math.ceil(sum(segment.seconds for segment in segments) * FPS - 1e-6)
+    visemes = [viseme(phoneme) for phoneme in phonemes]
+    lengths = np.array([seconds for v in visemes for seconds in v.seconds]) / voice.rate
+    ends = np.cumsum(lengths)
+    frames = math.ceil(ends[-1] * FPS - 1e-6) if len(ends) else 0
+    owner = np.repeat(np.arange(len(visemes)), [len(v.seconds) for v in visemes])
+    bounds = [0.0, *ends[np.append(owner[1:] != owner[:-1], True)].tolist()] if frames else [0.0]
+    spans = tuple(itertools.pairwise(bounds))
     if not frames:
-        return torch.zeros(0), torch.zeros(0, len(ARTICULATION))
-    steps = frames * _STEPS_PER_FRAME
-    centres = (torch.arange(steps) + 0.5) * _HOP / SAMPLE_RATE
-    ends = torch.tensor([segment.seconds for segment in segments], dtype=torch.float64).cumsum(0)
-    index = torch.searchsorted(ends, centres.double(), right=True)
-    segments = (*segments, _REST)  # what is left of the last frame
+        empty = torch.zeros(0)
+        return Speech(empty, empty.view(0, 6), empty.long(), spans)
 
-    def track(*columns: Sequence[float]) -> Tensor:
-        return torch.tensor(columns, dtype=torch.float32)[:, index]
+    rest = viseme(" ")  # what is left of the last frame
+    visemes, owner = [*visemes, rest], np.append(owner, len(visemes))
+    sounds = [sound for phoneme in phonemes + " " for sound in SOUNDS[phoneme]]
+    seconds = (np.arange(frames * _STEPS) + 0.5) * _HOP / SAMPLE_RATE
+    phase = np.searchsorted(ends, seconds, side="right")
 
-    weight = track([s.dominance for s in segments])
-    mouth = track(*zip(*(s.mouth for s in segments), strict=True))
-    mouth = _smooth(mouth * weight, 0.12) / _smooth(weight, 0.12)
-    formants = _smooth(track(*zip(*(s.formants for s in segments), strict=True)), 0.06)
-    band = track(*zip(*(s.band for s in segments), strict=True))
-    voicing, noise = _smooth(
-        track([s.voicing for s in segments], [s.noise for s in segments]), 0.03
+    first = np.append(True, owner[1:] != owner[:-1])
+    closed = [
+        (end - length, end)
+        for end, length, number, start in zip(ends, lengths, owner, first, strict=False)
+        if start and visemes[number].name == VISEME_NAMES[LIPS_CLOSED]
+    ]
+    mouth = _mouth(
+        _track([visemes[number].mouth for number in owner], phase),
+        _track([visemes[number].dominance for number in owner], phase),
+        seconds,
+        closed,
     )
-    audio = _vocalise(voicing, noise, formants / voice.tract, band, voice.pitch)
-    articulation = mouth.unflatten(1, (frames, -1))
-    middle = _STEPS_PER_FRAME // 2
-    return audio, articulation[:, :, middle - 1 : middle + 1].mean(-1).T.clamp(0, 1).contiguous()
+    accents = [
+        start
+        for (start, _), phoneme, before in zip(spans, phonemes, " " + phonemes, strict=False)
+        if phoneme in VOWELS and before not in VOWELS
+    ]
+    seed = zlib.crc32(f"{phonemes}{voice}".encode())  # noise of its own
+    audio = _vocalise(sounds, phase, accents, voice, seed)
+    middle = mouth.reshape(6, frames, _STEPS)[..., _STEPS // 2 - 1 : _STEPS // 2 + 1].mean(-1)
+    classes = np.array([VISEMES[phoneme] for phoneme in phonemes + " "])[owner[phase]]
+    return Speech(
+        torch.from_numpy(audio),
+        torch.from_numpy(middle.T.clip(0, 1).astype(np.float32)),
+        torch.from_numpy(classes[_STEPS // 2 :: _STEPS].astype(np.int64)),
+        spans,
+    )
 
 
-def _segments(phonemes: str) -> tuple[_Segment, ...]:
-    unknown = sorted(set(phonemes) - set(PHONEMES))
-    if unknown:
-        raise ValueError(f"no phoneme {unknown[0]!r}; known are {''.join(PHONEMES)!r}")
-    return tuple(segment for phoneme in phonemes for segment in PHONEMES[phoneme])
+def _track(rows: Sequence[Sequence[float]] | _Array, phase: _Array) -> _Array:
+    """Values (C, S) of each step's phase."""
+    return np.asarray(rows, dtype=np.float64)[phase].T
 
 
-def _smooth(tracks: Tensor, seconds: float) -> Tensor:
+def _smooth(tracks: _Array, seconds: float) -> _Array:
     """Average each track (C, S) under a Hann window of this length; the ends are held."""
     taps = 2 * round(seconds * SAMPLE_RATE / _HOP / 2) + 1
-    kernel = torch.hann_window(taps + 2, periodic=False)[1:-1]
-    padded = pad(tracks[:, None], (taps // 2, taps // 2), mode="replicate")
-    return conv1d(padded, (kernel / kernel.sum()).view(1, 1, -1))[:, 0]
+    kernel = np.hanning(taps + 2)[1:-1]
+    padded = np.pad(tracks, ((0, 0), (taps // 2, taps // 2)), mode="edge")
+    return np.stack([np.convolve(row, kernel / kernel.sum(), mode="valid") for row in padded])
+
+
+def _mouth(
+    target: _Array, weight: _Array, seconds: _Array, closed: Sequence[tuple[float, float]]
+) -> _Array:
+    """Blend the targets (6, S); where lips close they do so in time, whatever is around them."""
+    mouth = _smooth(target * weight, 0.12) / _smooth(weight, 0.12)
+    if closed:
+        start, end = np.array(closed).T[..., None]
+        away = np.maximum(start - seconds, seconds - end).clip(0).min(0)
+        contact = 0.5 + 0.5 * np.cos(np.pi * (away / 0.07).clip(0, 1))
+        for name in ("opening", "teeth", "tongue"):
+            mouth[ARTICULATION.index(name)] *= 1 - contact
+        press = ARTICULATION.index("press")
+        mouth[press] = np.maximum(mouth[press], contact)
+    return mouth
 
 
 def _vocalise(
-    voicing: Tensor, noise: Tensor, formants: Tensor, band: Tensor, pitch: float
-) -> Tensor:
-    """Filter pulses and noise by spectra that change every 5 ms; all tracks are (..., S)."""
-    steps = len(voicing)
-    length = steps * _HOP
-    seconds = torch.arange(length, dtype=torch.float64) / SAMPLE_RATE
-    melody = 1 + 0.08 * torch.sin(2 * math.pi * 0.7 * seconds) - 0.05 * seconds / seconds[-1]
-    phase = torch.cumsum(2 * math.pi * pitch * melody / SAMPLE_RATE, 0)
-    harmonics = int(0.45 * SAMPLE_RATE / (1.08 * pitch))
-    # The sum of cos(k * phase) for k = 1 .. harmonics: pulses without aliases.
-    sine = torch.sin(phase / 2)
-    pulses = torch.sin((harmonics + 0.5) * phase) / (2 * sine) - 0.5
-    pulses = torch.where(sine.abs() < 1e-6, float(harmonics), pulses).float()
-    breath = torch.randn(length, generator=torch.Generator().manual_seed(0))
+    sounds: Sequence[Sound],
+    phase: _Array,
+    accents: Sequence[float],
+    voice: Voice,
+    seed: int,
+) -> _Array:
+    """Filter pulses and noise by spectra that change every 5 ms."""
+    voicing, murmur, breath, noise = _smooth(_track([s[:4] for s in sounds], phase), 0.015)
+    centre, spread = _track([s.band for s in sounds], phase) / voice.tract
+    own = np.array([[s.formants is not None] for s in sounds]) + 1e-3
+    places = [s.formants or (500, 1500, 2500) for s in sounds]
+    weight = _track(own, phase)
+    formants = _smooth(_track(places, phase) * weight, 0.07) / _smooth(weight, 0.07) / voice.tract
 
-    hertz = torch.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE)[:, None]
-    tilt = 1 / (1 + (hertz / 800).square()) ** 0.5  # glottis -12 dB, lips +6 dB per octave
-    bandwidths = torch.tensor([60.0, 90.0, 140.0])[:, None, None]
-    resonance = formants[:, None].square() / torch.hypot(
-        formants[:, None].square() - hertz.square(), bandwidths * hertz
-    )
-    voice_filter = voicing * tilt * resonance.prod(0)
-    noise_filter = 10 * noise * torch.exp(-0.5 * ((hertz - band[0]) / band[1]).square())
-    window = torch.hann_window(_WINDOW)
+    length = len(phase) * _HOP
+    time = (np.arange(length + _WINDOW) - _LEAD) / SAMPLE_RATE
+    melody = 1.1 - 0.18 * time / time[-1]
+    for accent in accents:
+        melody += 0.1 * np.exp(-0.5 * ((time - accent - 0.08) / 0.07) ** 2)
+    pulses = _pulses(voice.pitch * melody)
+    hiss = np.random.default_rng(seed).standard_normal(length + _WINDOW)
 
-    def spectrum(source: Tensor) -> Tensor:
-        return torch.stft(source, _WINDOW, _HOP, window=window, return_complex=True)
+    hertz = np.fft.rfftfreq(_SPECTRUM, 1 / SAMPLE_RATE)
+    tilt = 1 / (1 + hertz / 500)  # glottis -12 dB, lips +6 dB per octave
+    tract = np.ones((len(phase), len(hertz)), dtype=np.complex128)
+    bandwidths = (70, 100, 150, 250, 350)
+    for frequency, width in zip(
+        (*formants, 3500 / voice.tract, 4500 / voice.tract), bandwidths, strict=True
+    ):
+        tract *= _resonance(frequency[:, None], width, hertz)
+    nose = 2 * _resonance(np.array([[250 / voice.tract]]), 100, hertz) / (1 + (hertz / 400) ** 2)
+    band = np.exp(-0.5 * ((hertz - centre[:, None]) / spread[:, None]) ** 2)
+    of_pulses = tilt * (voicing[:, None] * tract + murmur[:, None] * nose)
+    aspiration = 0.12 * (breath + 0.3 * voice.breathiness * voicing)
+    of_hiss = aspiration[:, None] * tract + 4 * noise[:, None] * band
+    audio = _filter(pulses, of_pulses, hiss, of_hiss)[:length]
+    audio *= 0.1 / max(math.sqrt(np.mean(audio**2)), 1e-4)
+    audio /= max(np.abs(audio).max(), 1)
+    return (np.round(audio * 32767) / 32768).astype(np.float32)
 
-    def at_hops(response: Tensor) -> Tensor:
-        # Tracks are read at the middle of their steps, the transform's windows sit between them.
-        return pad(response, (1, 1), mode="replicate").unfold(1, 2, 1).mean(-1)
 
-    voiced = spectrum(pulses) * at_hops(voice_filter)
-    hiss = spectrum(breath) * at_hops(noise_filter)
-    audio = torch.istft(voiced + hiss, _WINDOW, _HOP, window=window, length=length)
-    audio = audio * (0.1 / audio.square().mean().sqrt().clamp_min(1e-4))
-    return audio / audio.abs().max().clamp_min(1.0)
+def _pulses(pitch: _Array) -> _Array:
+    """Sum of cos(k * phase) for all harmonics below 7.2 kHz: glottal pulses without aliases."""
+    phase = np.cumsum(2 * np.pi * pitch / SAMPLE_RATE)
+    harmonics = int(0.45 * SAMPLE_RATE / pitch.max())
+    sine = np.sin(phase / 2)
+    safe = np.where(np.abs(sine) < 1e-6, 1.0, sine)
+    pulses = np.sin((harmonics + 0.5) * phase) / (2 * safe) - 0.5
+    pulses = np.where(np.abs(sine) < 1e-6, float(harmonics), pulses)
+    return pulses / math.sqrt(harmonics / 2)  # an rms of 1
+
+
+def _resonance(frequency: _Array, width: float, hertz: _Array) -> _Array:
+    square = frequency**2
+    return square / (square - hertz**2 + 1j * width * hertz)
+
+
+def _filter(
+    pulses: _Array,
+    of_pulses: _Array,
+    hiss: _Array,
+    of_hiss: _Array,
+) -> _Array:
+    """Overlap and add: causal filters (S, F), cross-faded, that may ring into the next steps."""
+    steps = len(of_pulses)
+    window = np.hanning(_WINDOW + 1)[:-1] * 2 * _HOP / _WINDOW
+    spectrum = np.zeros_like(of_pulses)
+    for source, response in ((pulses, of_pulses), (hiss, of_hiss)):
+        view = np.lib.stride_tricks.sliding_window_view(source, _WINDOW)[::_HOP][:steps]
+        spectrum += np.fft.rfft(view * window, _SPECTRUM) * response
+    pieces = np.fft.irfft(spectrum, _SPECTRUM).reshape(steps, -1, _HOP)
+    audio = np.zeros((steps + pieces.shape[1], _HOP))
+    for part in range(pieces.shape[1]):
+        audio[part : part + steps] += pieces[:, part]
+    return audio.reshape(-1)[_LEAD:]
