@@ -261,9 +261,8 @@ def _vocalise(
     tilt = 1 / (1 + hertz / 500)  # glottis -12 dB, lips +6 dB per octave
     tract = np.ones((len(phase), len(hertz)), dtype=np.complex128)
     bandwidths = (70, 100, 150, 250, 350)
-    for frequency, width in zip(
-        (*formants, 3500 / voice.tract, 4500 / voice.tract), bandwidths, strict=True
-    ):
+    higher = np.array([[3500], [4500]]) / voice.tract
+    for frequency, width in zip([*formants, *higher], bandwidths, strict=True):
         tract *= _resonance(frequency[:, None], width, hertz)
     nose = 2 * _resonance(np.array([[250 / voice.tract]]), 100, hertz) / (1 + (hertz / 400) ** 2)
     band = np.exp(-0.5 * ((hertz - centre[:, None]) / spread[:, None]) ** 2)
