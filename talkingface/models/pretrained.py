@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import talkingface
 from talkingface.data.batch import FPS
+from talkingface.models.bundled import bundled_names, find_bundled
 from talkingface.models.weights import load_checkpoint_file, load_state_dict_file
 
 if TYPE_CHECKING:
@@ -152,8 +153,9 @@ class PretrainedMixin(_Module):
         """Open a saved model, in eval mode.
 
         Args:
-            name: a folder, a Lightning ``.ckpt`` file, or an ``organisation/name`` on the Hugging
-                Face hub. Names of folders in the package's ``weights``, if any, come first.
+            name: a model of the package (``face-reader``), a folder, a Lightning ``.ckpt`` file,
+                or an ``organisation/name`` on the Hugging Face hub, looked for in this order. The
+                package's own are verified by their sha256.
             map_location: device to put it on.
             overrides: hyperparameters to replace.
 
@@ -289,14 +291,14 @@ def class_name(cls: type) -> str:
 
 def _locate(path: str | Path) -> Path:
     """Find a bundled model, a folder, a file or, last, a model on the hub."""
-    name, bundled = str(path), Path(talkingface.__file__).parent / "weights"
-    if re.fullmatch(r"\w[\w.-]*", name) and (bundled / name).is_dir():
-        return bundled / name
+    name = str(path)
+    if bundled := find_bundled(name):
+        return bundled
     if Path(path).exists():
         return Path(path)
     if isinstance(path, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         return _download(name)
-    names = ", ".join(sorted(folder.name for folder in bundled.glob("*/"))) or "none"
+    names = ", ".join(bundled_names()) or "none"
     raise FileNotFoundError(
         f"no model {name!r}: it is no folder or file here, no organisation/name of the Hugging "
         f"Face hub, and none of the models in the package ({names})"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-__all__ = ["Weights", "load_checkpoint_file", "load_state_dict_file"]
+__all__ = ["Weights", "load_checkpoint_file", "load_state_dict_file", "sha256"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class Weights:
             self._download(file)
         elif not file.is_file():
             raise FileNotFoundError(f"no file {file}: give the file downloaded from {self.url}")
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(file)
         if digest != self.sha256:
             raise ValueError(
                 f"{file} is not the file declared for {self.url}: its sha256 is {digest}, expected "
@@ -96,6 +95,19 @@ class Weights:
                 f"cannot download {self.url} ({self.size / 1e6:.1f} MB): {error}; download it by "
                 f"other means and pass its path, or place it at {file}"
             ) from error
+
+
+def sha256(file: Path) -> str:
+    """Digest of a file, 64 hexadecimal digits.
+
+    Example:
+        >>> file = getfixture("tmp_path") / "empty"
+        >>> file.touch()
+        >>> sha256(file)[:16]
+        'e3b0c44298fc1c14'
+    """
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_checkpoint_file(path: str | Path) -> Any:

@@ -1,6 +1,8 @@
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 import talkingface
+from talkingface.models.bundled import declare
 from talkingface.models.pretrained import PretrainedMixin, load_pretrained, resolve_class
 
 HERE = __name__
@@ -287,6 +290,7 @@ def test_bundled_folder_and_hub(
     package = tmp_path / "site" / "talkingface"
     shutil.copytree(folder, package / "weights" / "small-tiny")
     monkeypatch.setattr(talkingface, "__file__", str(package / "__init__.py"))
+    declare("small-tiny")
     asked: list[tuple[str, list[str]]] = []
 
     def snapshot_download(name: str, allow_patterns: list[str]) -> str:
@@ -303,6 +307,35 @@ def test_bundled_folder_and_hub(
     for missing in ("small-huge", "a/b/c", "../someone/small", tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match=r"no model '.*in the package \(small-tiny\)"):
             Small.from_pretrained(missing)
+
+
+def test_bundled_files_are_verified(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "talkingface"
+    bundled = package / "weights" / "small-tiny"
+    shutil.copytree(folder, bundled)
+    monkeypatch.setattr(talkingface, "__file__", str(package / "__init__.py"))
+    with pytest.raises(ValueError, match=r"config\.json is not the file .* declared is None"):
+        Small.from_pretrained("small-tiny")
+    declare("small-tiny")
+    file = bundled / "model.safetensors"
+    command = ["sha256sum", "--check", "--status", "SHA256SUMS"]
+    subprocess.run(command, cwd=bundled.parent, check=True)
+    Small.from_pretrained("small-tiny")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    wrong = hashlib.sha256(content).hexdigest()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"model\.safetensors is not the file .* {wrong}"):
+            Small.from_pretrained("small-tiny")
+    Small.from_pretrained(bundled)  # somebody's folder, by its path
+    file.unlink()
+    shutil.copytree(folder, bundled, dirs_exist_ok=True)
+    (bundled / "discriminator.safetensors").write_bytes(b"slipped in")
+    with pytest.raises(ValueError, match=r"discriminator\.safetensors is not the file"):
+        Small.from_pretrained("small-tiny")
 
 
 def test_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
