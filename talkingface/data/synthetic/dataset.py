@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from talkingface.data.batch import FPS, SAMPLES_PER_FRAME
-from talkingface.data.synthetic.face import Expression, express, render, sample_identity
+from talkingface.data.synthetic.face import Expression, express, place, render, sample_identity
 from talkingface.data.synthetic.speech import (
     ARTICULATION,
     pronounce,
@@ -31,7 +31,7 @@ class SyntheticClip:
         - frames: (T, 3, size, size) RGB in [-1, 1], 25 fps
         - audio: (T * 640,) in [-1, 1], 16 kHz
         - identity: (K,), see `talkingface.data.synthetic.face.Identity`
-        - pose: (T, 3) yaw, pitch, roll in degrees, see `talkingface.data.synthetic.face.render`
+        - pose: (T, 6), see `talkingface.data.synthetic.face.Pose`
         - expression: (T, E), see `talkingface.data.synthetic.face.Expression`
         - phonemes: what is said, see `talkingface.data.synthetic.speech.PHONEMES`
     """
@@ -97,7 +97,8 @@ def make_clip(seed: int, seconds: float = 4.0, size: int = 96) -> SyntheticClip:
     audio = pad(audio, (0, missing * SAMPLES_PER_FRAME))
     articulation = pad(articulation, (0, 0, 0, missing))
 
-    pose = torch.stack([_wander(draw, count, deviation) for deviation in (15.0, 8.0, 5.0)], dim=-1)
+    yaw, pitch, roll = (_wander(draw, count, deviation) for deviation in (15.0, 8.0, 5.0))
+    pose = place(count, yaw=yaw, pitch=pitch, roll=roll)
     expression = express(
         count,
         **{

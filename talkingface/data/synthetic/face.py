@@ -6,62 +6,36 @@ coordinates: rotation brings parallax, foreshortening, occlusion and shading by 
 one pixel soft: a signed distance divided by its own change from pixel to pixel.
 """
 
-import random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from talkingface.data.synthetic.traits import (
+    Expression,
+    Identity,
+    Pose,
+    check,
+    express,
+    place,
+    sample_identity,
+)
+
+__all__ = [
+    "CODE",
+    "Expression",
+    "Identity",
+    "Pose",
+    "express",
+    "face_mask",
+    "landmarks",
+    "place",
+    "render",
+    "sample_identity",
+]
+
+_HEIGHT = 0.06  # of the head's centre above the picture's
 _VIEW = 0.86  # half the width of what the camera sees; a head is 1.2 high
-
-
-class Identity(NamedTuple):
-    """What a person looks like: numbers in [0, 1], in this order in an identity tensor.
-
-    Colours run along a chain of typical ones. ``light_side`` 0.5 is light from the front; all else
-    is symmetric, so a face lit from the front and turned the other way is its own mirror image.
-    """
-
-    face_width: Tensor
-    jaw_width: Tensor
-    chin_length: Tensor
-    skin_tone: Tensor
-    hair_colour: Tensor
-    hair_length: Tensor
-    hair_volume: Tensor
-    fringe: Tensor
-    brow_thickness: Tensor
-    brow_tilt: Tensor
-    eye_size: Tensor
-    eye_spacing: Tensor
-    iris_colour: Tensor
-    nose_width: Tensor
-    nose_length: Tensor
-    lip_fullness: Tensor
-    lip_colour: Tensor
-    mouth_width: Tensor
-    clothes_colour: Tensor
-    background_colour: Tensor
-    background_tone: Tensor
-    light_side: Tensor
-
-
-class Expression(NamedTuple):
-    """What a face does, each independent of the others, in this order in an expression tensor.
-
-    All in [0, 1] but gaze, which is in [-1, 1] (right and up in the image). Zero is a relaxed face
-    with a closed mouth. The first four are the articulation of
-    `talkingface.data.synthetic.speech.speak`.
-    """
-
-    opening: Tensor
-    width: Tensor
-    rounding: Tensor
-    press: Tensor
-    blink: Tensor
-    brow: Tensor
-    gaze_x: Tensor
-    gaze_y: Tensor
 
 
 _SKIN = (
@@ -103,54 +77,36 @@ _WALL = (
 )
 
 
-def sample_identity(seed: int) -> Tensor:
-    """Draw a person: independent uniform parameters.
-
-    Args:
-        seed: any integer; the same seed is the same person on every machine.
-
-    Returns:
-        (K,) float32 in [0, 1], ordered as `Identity`.
-
-    Example:
-        >>> Identity(*sample_identity(7)).hair_length
-        tensor(0.6280)
-    """
-    draw = random.Random(f"identity {seed}")
-    return torch.tensor([draw.random() for _ in Identity._fields])
-
-
-def express(frames: int, **columns: Tensor | float) -> Tensor:
-    """Expression tensor of named columns, each a number or one value per frame; the rest is zero.
-
-    Args:
-        frames: T.
-        columns: fields of `Expression`.
-
-    Returns:
-        (T, E) float32.
-
-    Raises:
-        ValueError: if a name is no field of `Expression`.
-
-    Example:
-        >>> express(3, opening=torch.tensor([0.0, 0.5, 1.0]), blink=1.0)[:, :5]
-        tensor([[0.0000, 0.0000, 0.0000, 0.0000, 1.0000],
-                [0.5000, 0.0000, 0.0000, 0.0000, 1.0000],
-                [1.0000, 0.0000, 0.0000, 0.0000, 1.0000]])
-    """
-    unknown = sorted(columns.keys() - set(Expression._fields))
-    if unknown:
-        raise ValueError(f"no expression {unknown[0]!r}; known are {', '.join(Expression._fields)}")
-    expression = torch.zeros(frames, len(Expression._fields))
-    for name, column in columns.items():
-        expression[:, Expression._fields.index(name)] = column
-    return expression
+CODE: dict[str, tuple[int, int, int]] = {
+    "background": (0, 0, 0),
+    "clothes": (0, 0, 128),
+    "neck": (128, 64, 0),
+    "hair": (64, 0, 128),
+    "skin": (255, 192, 128),
+    "ears": (255, 128, 64),
+    "right brow": (0, 128, 0),
+    "left brow": (0, 255, 0),
+    "eye white": (255, 255, 255),
+    "iris": (0, 128, 255),
+    "pupil": (0, 0, 255),
+    "nose": (192, 160, 0),
+    "nostrils": (96, 96, 0),
+    "upper lip": (255, 0, 0),
+    "lower lip": (255, 0, 255),
+    "mouth": (128, 0, 64),
+    "teeth": (192, 255, 255),
+    "tongue": (255, 128, 192),
+    "beard": (0, 96, 96),
+    "moustache": (0, 192, 160),
+    "glasses": (255, 255, 0),
+}
+"""Colour of each part in the palette "code", RGB in 0..255."""
 
 
 class _Rays(NamedTuple):
     """Pixels' lines of sight, and the lamp, in the coordinates of a rigid part."""
 
+    flat: bool  # code colours
     origin: Tensor  # (T, 3, H, W)
     direction: Tensor  # (T, 3, 1, 1), to the viewer
     light: Tensor  # (T, 3), to the lamp
@@ -171,7 +127,9 @@ def _unit(vectors: Tensor) -> Tensor:
 
 def _rotation(pose: Tensor) -> Tensor:
     """Head-to-camera rotations (T, 3, 3) of yaw, pitch, roll in degrees: roll @ yaw @ pitch."""
-    (sy, sp, sr), (cy, cp, cr) = (f(torch.deg2rad(pose)).unbind(-1) for f in (torch.sin, torch.cos))
+    (sy, sp, sr), (cy, cp, cr) = (
+        f(torch.deg2rad(pose[:, :3])).unbind(-1) for f in (torch.sin, torch.cos)
+    )
     one, zero = torch.ones_like(sy), torch.zeros_like(sy)
 
     def matrix(*entries: Tensor) -> Tensor:
@@ -183,13 +141,20 @@ def _rotation(pose: Tensor) -> Tensor:
     return roll @ yaw @ pitch
 
 
-def _rays(rotation: Tensor, centre: tuple[float, float], light: Tensor, size: int) -> _Rays:
+def _rays(
+    rotation: Tensor, pose: Tensor, height: float, light: Tensor, size: int, flat: bool
+) -> _Rays:
     """Lines of sight through the pixels, x right and y up, in a part turned by ``rotation``."""
     pixels = torch.arange(size, dtype=rotation.dtype, device=rotation.device)
     steps = _VIEW * ((2 * pixels + 1) / size - 1)
-    y, x = torch.meshgrid(-steps - centre[1], steps - centre[0], indexing="ij")
-    origin = torch.einsum("tji,jhw->tihw", rotation[:, :2], torch.stack([x, y]))
-    return _Rays(origin, rotation[:, 2, :, None, None], torch.einsum("tji,tj->ti", rotation, light))
+    y, x = torch.meshgrid(-steps, steps, indexing="ij")
+    points = torch.stack([x, y]) - 2 * _VIEW * pose[:, 3:5, None, None]
+    points = points / pose[:, 5, None, None, None]
+    points = points - points.new_tensor([0.0, height])[:, None, None]
+    origin = torch.einsum("tji,tjhw->tihw", rotation[:, :2], points)
+    return _Rays(
+        flat, origin, rotation[:, 2, :, None, None], torch.einsum("tji,tj->ti", rotation, light)
+    )
 
 
 def _ellipsoid(rays: _Rays, centre: Tensor, radii: Tensor) -> _Surface:
@@ -238,6 +203,13 @@ def _paint(like: Tensor, rgb: list[float]) -> Tensor:
     return like.new_tensor(rgb).view(3, 1, 1)
 
 
+def _part(flat: bool, name: str, natural: Tensor) -> Tensor:
+    """Colour of a part: its code, or the natural one."""
+    if not flat:
+        return natural
+    return (natural.new_tensor(CODE[name]) / 255).view(3, 1, 1).expand_as(natural)
+
+
 def _ramp(value: Tensor, colours: tuple[tuple[float, float, float], ...]) -> Tensor:
     """Colour (..., 3, 1, 1) at ``value`` (..., 1, 1) in [0, 1] on a chain of colours."""
     table = torch.tensor(colours, dtype=value.dtype, device=value.device)
@@ -249,6 +221,8 @@ def _ramp(value: Tensor, colours: tuple[tuple[float, float, float], ...]) -> Ten
 
 def _shade(surface: _Surface, rays: _Rays) -> Tensor:
     """Brightness (T, 1, H, W): a large soft lamp, darker where the surface turns away."""
+    if rays.flat:
+        return torch.ones_like(surface.depth[:, None])
     lit = (surface.normal * rays.light[:, :, None, None]).sum(1, keepdim=True)
     facing = (surface.normal * rays.direction).sum(1, keepdim=True)
     return 0.58 + 0.36 * lit + 0.16 * facing
@@ -258,7 +232,7 @@ class _Canvas:
     """A picture with depth, onto which surfaces are laid in any order."""
 
     def __init__(self, colour: Tensor) -> None:
-        self.colour = colour
+        self.colour = colour.clone()
         self.depth = torch.full_like(colour[:, 0], -10.0)
 
     def lay(self, surface: _Surface, colour: Tensor, alpha: Tensor) -> None:
@@ -267,40 +241,40 @@ class _Canvas:
         self.depth = torch.where(alpha > 0.5, surface.depth, self.depth)
 
 
-def render(identity: Tensor, pose: Tensor, expression: Tensor, size: int) -> Tensor:
+def render(
+    identity: Tensor,
+    pose: Tensor,
+    expression: Tensor,
+    size: int,
+    palette: Literal["natural", "code"] = "natural",
+) -> Tensor:
     """Draw the frames of a clip.
 
     Args:
         identity: parameters ordered as `Identity`, in [0, 1].
-        pose: yaw, pitch and roll in degrees; positive turns the nose to the right of the image,
-            lifts it, and tilts the head clockwise. Made for +-45, +-25 and +-20.
+        pose: columns ordered as `Pose`.
         expression: columns ordered as `Expression`.
         size: height and width of the frames in pixels.
+        palette: "code" draws each part in its flat colour of `CODE`, to check where it is.
 
     Shape:
         - identity: (K,) for one person, or (T, K)
-        - pose: (T, 3)
-        - expression: (T, E)
+        - pose: (T, 6)
+        - expression: (T, 10)
         - output: (T, 3, size, size) RGB in [-1, 1], on the device and in the type of ``pose``
 
     Raises:
-        ValueError: if the shapes do not agree.
+        ValueError: if the shapes do not agree, or the palette is unknown.
 
     Example:
-        >>> pose = torch.tensor([[0.0, 0.0, 0.0], [30.0, 5.0, 0.0]])
+        >>> pose = place(2, yaw=torch.tensor([0.0, 30.0]))
         >>> render(sample_identity(1), pose, express(2, opening=0.8), size=32).shape
         torch.Size([2, 3, 32, 32])
     """
-    count, traits, actions = len(pose), len(Identity._fields), len(Expression._fields)
-    if pose.shape != (count, 3) or expression.shape != (count, actions):
-        raise ValueError(
-            f"pose and expression must be (T, 3) and (T, {actions}), "
-            f"got {tuple(pose.shape)} and {tuple(expression.shape)}"
-        )
-    if identity.shape not in {(traits,), (count, traits)}:
-        raise ValueError(
-            f"identity must be ({traits},) or (T, {traits}), got {tuple(identity.shape)}"
-        )
+    check(identity, pose, expression)
+    if palette not in {"natural", "code"}:
+        raise ValueError(f"palette must be 'natural' or 'code', got {palette!r}")
+    flat, count, traits = palette == "code", len(pose), len(Identity._fields)
     person = Identity(*identity.to(pose).reshape(-1, traits, 1, 1).unbind(1))
     motion = Expression(*expression.to(pose)[..., None, None].unbind(1))
     side = person.light_side[:, 0, 0] - 0.5
@@ -308,9 +282,9 @@ def render(identity: Tensor, pose: Tensor, expression: Tensor, size: int) -> Ten
     light = _unit(light).expand(count, 3)
     still = torch.eye(3, dtype=pose.dtype, device=pose.device).expand(count, 3, 3)
 
-    body = _rays(still, (0.0, 0.0), light, size)
-    head = _rays(_rotation(pose), (0.0, 0.06), light, size)
-    canvas = _Canvas(_wall(body, person))
+    body = _rays(still, pose, 0.0, light, size, flat)
+    head = _rays(_rotation(pose), pose, _HEIGHT, light, size, flat)
+    canvas = _Canvas(_part(flat, "background", _wall(body, person)))
     _lay_body(canvas, body, person)
     _lay_hair_behind(canvas, head, person)
     _lay_head(canvas, head, person, motion)
@@ -336,11 +310,15 @@ def _lay_body(canvas: _Canvas, rays: _Rays, person: Identity) -> None:
     neck = _ellipsoid(rays, _triple(0.0, -0.72, -0.16, one), _triple(0.21, 0.5, 0.2, one))
     torso = _ellipsoid(rays, _triple(0.0, -1.36, -0.16, one), _triple(0.86, 0.66, 0.34, one))
     skin = _ramp(person.skin_tone, _SKIN) * _shade(neck, rays)
+    skin = _part(rays.flat, "neck", skin)
     below_chin = 1 - 0.35 * _soft((-0.52 - y), 0.30)
-    canvas.lay(neck, skin * below_chin[:, None], _inside(neck.outside))
+    if not rays.flat:
+        skin = skin * below_chin[:, None]
+    canvas.lay(neck, skin, _inside(neck.outside))
     collar = torch.hypot(x, (y + 0.70) * 1.1) - 0.25
     fabric = _ramp(person.clothes_colour, _FABRIC) * _shade(torso, rays)
     fabric = fabric * (1 - 0.25 * _inside(collar - 0.035))[:, None]
+    fabric = _part(rays.flat, "clothes", fabric)
     canvas.lay(torso, fabric, _inside(torso.outside) * (1 - _inside(collar)))
 
 
@@ -352,7 +330,7 @@ def _lay_hair_behind(canvas: _Canvas, rays: _Rays, person: Identity) -> None:
         _triple(0.0, 0.1 - 0.32 * length, -0.24 - 0.10 * length, length),
         _triple(0.40 + 0.10 * length + 0.06 * volume, 0.42 + 0.28 * length, 0.27, length),
     )
-    colour = _strands(surface, rays, person) * 0.85
+    colour = _part(rays.flat, "hair", _strands(surface, rays, person) * 0.85)
     canvas.lay(surface, colour, _inside(surface.outside))
 
 
@@ -376,14 +354,16 @@ def _lay_hair(canvas: _Canvas, rays: _Rays, person: Identity) -> None:
     parting = 0.10 * _soft(x.abs(), 0.30) * (1 - person.fringe)
     hairline = 0.21 - 0.13 * person.fringe + parting
     cut = hairline - (0.8 * y - 0.6 * z) - 0.20 * x.abs()
-    canvas.lay(surface, _strands(surface, rays, person), _inside(surface.outside) * _inside(cut))
+    colour = _part(rays.flat, "hair", _strands(surface, rays, person))
+    canvas.lay(surface, colour, _inside(surface.outside) * _inside(cut))
 
 
 def _lay_head(canvas: _Canvas, rays: _Rays, person: Identity, motion: Expression) -> None:
     skull = _skull(rays, person, motion)
     x, y, z = _points(skull, rays).unbind(1)
     front = (z / 0.06 - 1).clamp(0, 1)
-    ground = _Ground(x, y, front, _ramp(person.skin_tone, _SKIN), person, motion)
+    skin = _part(rays.flat, "skin", _ramp(person.skin_tone, _SKIN))
+    ground = _Ground(rays.flat, x, y, front, skin, person, motion)
     colour = ground.skin.expand_as(skull.normal)
     for paint in (_paint_cheeks, _paint_mouth, _paint_eyes, _paint_brows):
         colour = paint(colour, ground)
@@ -415,6 +395,7 @@ def _skull(rays: _Rays, person: Identity, motion: Expression) -> _Surface:
 class _Ground(NamedTuple):
     """What paint is put on: head coordinates of the pixels' hits, and the face there."""
 
+    flat: bool
     x: Tensor
     y: Tensor
     front: Tensor  # 1 on the face's side of the head, 0 on its back
@@ -425,49 +406,71 @@ class _Ground(NamedTuple):
 
 def _paint_cheeks(colour: Tensor, ground: _Ground) -> Tensor:
     """Blush and nostrils."""
-    x, y, front, skin, person, _ = ground
+    flat, x, y, front, skin, person, _ = ground
     red = skin * _paint(skin, [1.0, 0.72, 0.70])
     blush = _soft(torch.hypot(x.abs() - 0.25, (y + 0.14) * 1.3) - 0.02, 0.13)
-    colour = _over(colour, red, 0.35 * front * blush)
+    if not flat:
+        colour = _over(colour, red, 0.35 * front * blush)
     tip = -0.08 - 0.07 * person.nose_length
     spread = 0.035 + 0.012 * person.nose_width
     nostril = torch.hypot((x.abs() - spread) / 1.5, y - tip + 0.045) - 0.014
-    return _over(colour, skin * 0.45, 0.8 * front * _inside(nostril))
+    return _over(colour, _part(flat, "nostrils", skin * 0.45), 0.8 * front * _inside(nostril))
+
+
+class _Mouth(NamedTuple):
+    """Outlines of the mouth in the head's x and y, at given x."""
+
+    half: Tensor  # half its width
+    middle: Tensor  # height of the line where the lips meet
+    upper_outer: Tensor
+    upper_inner: Tensor
+    lower_inner: Tensor
+    lower_outer: Tensor
+
+
+def _mouth(x: Tensor, person: Identity, motion: Expression) -> _Mouth:
+    height = 0.17 * motion.opening * (1 - motion.press)
+    half = (0.125 + 0.04 * person.mouth_width) * (1 + 0.28 * motion.width - 0.42 * motion.rounding)
+    full = 0.028 + 0.022 * person.lip_fullness + 0.012 * motion.rounding
+    full = full * (1 - 0.75 * motion.press)
+    u = x / half
+    arch = 1 - u * u
+    middle = -0.34 + 0.035 * (u * u).clamp_max(1.5) * (1 - motion.rounding)  # the corners smile
+    upper, lower = middle + 0.25 * height * arch, middle - 0.95 * height * arch
+    bow = 1 - 0.35 * _soft(u.abs(), 0.35)
+    outer = upper + full * bow * arch, lower - 1.25 * full * arch
+    return _Mouth(half, middle, outer[0], upper, lower, outer[1])
 
 
 def _paint_mouth(colour: Tensor, ground: _Ground) -> Tensor:
     """Lips around an aperture that shows teeth first, then the dark of the mouth and the tongue."""
-    x, y, front, skin, person, motion = ground
-    opening, rounding, press = motion.opening, motion.rounding, motion.press
-    half = (0.125 + 0.04 * person.mouth_width) * (1 + 0.28 * motion.width - 0.42 * rounding)
-    full = 0.028 + 0.022 * person.lip_fullness + 0.012 * rounding
-    full = full * (1 - 0.75 * press)
-    u = x / half
-    arch = 1 - u * u
-    y = y + 0.34 - 0.035 * (u * u).clamp_max(1.5) * (1 - rounding)  # the corners smile
-    height = 0.17 * opening * (1 - press)
-    upper, lower = 0.25 * height * arch, -0.95 * height * arch
-    bow = 1 - 0.35 * _soft(u.abs(), 0.35)
-    lips = torch.maximum(y - upper - full * bow * arch, lower - 1.25 * full * arch - y)
+    flat, x, y, front, skin, person, motion = ground
+    mouth = _mouth(x, person, motion)
+    height = mouth.upper_inner - mouth.lower_inner
     tone = torch.lerp(skin, _ramp(person.lip_colour, _LIPS), 0.65)
-    colour = _over(colour, tone, front * _inside(lips))
-    seam = torch.maximum(y.abs() - 0.007 - 0.004 * press, u.abs() * half - half)
-    colour = _over(colour, tone * 0.42, front * _inside(seam))
-    mouth = front * _inside(torch.maximum(y - upper, lower - y)) * (height / 0.012).clamp(0, 1)
-    colour = _over(colour, _paint(colour, [0.26, 0.07, 0.09]), mouth)
-    tongue = torch.hypot(x / 1.5, y + 0.95 * height + 0.02) - 0.055
-    red = _paint(colour, [0.78, 0.33, 0.36])
-    colour = _over(colour, red, mouth * _inside(tongue))
-    teeth = torch.maximum(
-        0.19 * height * arch - 0.055 * arch.clamp_min(0).sqrt() - y, u.abs() * half - 0.9 * half
-    )
-    white = _paint(colour, [0.97, 0.96, 0.93])
-    return _over(colour, white, mouth * _inside(teeth))
+    upper = torch.maximum(y - mouth.upper_outer, mouth.upper_inner - y)
+    lower = torch.maximum(y - mouth.upper_inner, mouth.lower_outer - y)
+    colour = _over(colour, _part(flat, "lower lip", tone), front * _inside(lower))
+    colour = _over(colour, _part(flat, "upper lip", tone), front * _inside(upper))
+    seam = torch.maximum((y - mouth.middle).abs() - 0.007, x.abs() - mouth.half)
+    if not flat:
+        colour = _over(colour, tone * 0.42, front * _inside(seam))
+    hole = front * _inside(torch.maximum(y - mouth.upper_inner, mouth.lower_inner - y))
+    dark = _paint(colour, [0.26, 0.07, 0.09]).expand_as(colour)
+    colour = _over(colour, _part(flat, "mouth", dark), hole)
+    tip = mouth.lower_inner + (0.2 + 0.6 * motion.tongue) * height
+    red = _paint(colour, [0.78, 0.33, 0.36]).expand_as(colour)
+    tongue = torch.maximum(y - tip, x.abs() - 0.6 * mouth.half)
+    colour = _over(colour, _part(flat, "tongue", red), hole * _inside(tongue))
+    edge = mouth.upper_inner - (0.25 + 0.6 * motion.teeth) * height
+    teeth = torch.maximum(edge - y, x.abs() - 0.9 * mouth.half)
+    white = _paint(colour, [0.97, 0.96, 0.93]).expand_as(colour)
+    return _over(colour, _part(flat, "teeth", white), hole * _inside(teeth))
 
 
 def _paint_eyes(colour: Tensor, ground: _Ground) -> Tensor:
     """Almond eyes whose upper lids come down with the blink."""
-    x, y, front, skin, person, motion = ground
+    flat, x, y, front, skin, person, motion = ground
     scale = 0.95 + 0.3 * person.eye_size
     x_out = (x.abs() - 0.165 - 0.035 * person.eye_spacing) / scale  # positive to the temple
     y = (y - 0.045) / scale
@@ -475,21 +478,24 @@ def _paint_eyes(colour: Tensor, ground: _Ground) -> Tensor:
     openness = 1 - motion.blink
     bottom = -0.042 * arch
     top = bottom + (0.105 + 0.012 * motion.brow) * openness * arch
-    colour = _over(
-        colour, skin * 0.80, 0.6 * front * _soft(torch.hypot(x_out, y * 1.3) - 0.05, 0.10)
-    )
-    lid = torch.maximum(y - 0.075 * arch, bottom - y)
-    colour = _over(colour, skin * 0.90, front * _inside(lid))
+    if not flat:
+        hollow = 0.6 * front * _soft(torch.hypot(x_out, y * 1.3) - 0.05, 0.10)
+        colour = _over(colour, skin * 0.80, hollow)
+        lid = torch.maximum(y - 0.075 * arch, bottom - y)
+        colour = _over(colour, skin * 0.90, front * _inside(lid))
     eye = front * _inside(torch.maximum(y - top, bottom - y)) * (openness / 0.15).clamp(0, 1)
     white = _paint(colour, [0.98, 0.98, 0.97])
-    colour = _over(colour, white, eye)
+    colour = _over(colour, _part(flat, "eye white", white.expand_as(colour)), eye)
     x_iris = x_out - x.sign() * 0.045 * motion.gaze_x
     y_iris = y - 0.006 - 0.028 * motion.gaze_y
     radius = torch.hypot(x_iris, y_iris)
     iris = _ramp(person.iris_colour, _IRIS)
-    colour = _over(colour, iris * 0.55, eye * _inside(radius - 0.049))
-    colour = _over(colour, iris, eye * _inside(radius - 0.041))
-    colour = _over(colour, white * 0.06, eye * _inside(radius - 0.021))
+    colour = _over(colour, _part(flat, "iris", iris * 0.55), eye * _inside(radius - 0.049))
+    colour = _over(colour, _part(flat, "iris", iris), eye * _inside(radius - 0.041))
+    black = _part(flat, "pupil", white * 0.06)
+    colour = _over(colour, black, eye * _inside(radius - 0.021))
+    if flat:
+        return colour
     glint_x = x_iris - x.sign() * 0.05 * (person.light_side - 0.5)
     colour = _over(colour, white, eye * _inside(torch.hypot(glint_x, y_iris - 0.022) - 0.012))
     lash = torch.maximum((y - top).abs() - 0.011, -arch * 0.05 - 0.004)
@@ -497,7 +503,7 @@ def _paint_eyes(colour: Tensor, ground: _Ground) -> Tensor:
 
 
 def _paint_brows(colour: Tensor, ground: _Ground) -> Tensor:
-    x, y, front, skin, person, motion = ground
+    flat, x, y, front, skin, person, motion = ground
     x_out = x.abs() - 0.185 - 0.035 * person.eye_spacing
     u = x_out / 0.115
     tilt = 0.05 * (person.brow_tilt - 0.8)
@@ -505,4 +511,121 @@ def _paint_brows(colour: Tensor, ground: _Ground) -> Tensor:
     thick = (0.013 + 0.014 * person.brow_thickness) * (1 - 0.35 * u)
     brow = torch.maximum(y.abs() - thick * (1 - u.pow(4)), u.abs() * 0.115 - 0.115)
     hair = torch.lerp(_ramp(person.hair_colour, _HAIR), skin, 0.12) * 0.75
-    return _over(colour, hair, 0.92 * front * _inside(brow))
+    alpha = front * _inside(brow)
+    if flat:
+        colour = _over(colour, _part(flat, "right brow", skin), alpha * (x < 0))
+        return _over(colour, _part(flat, "left brow", skin), alpha * (x > 0))
+    return _over(colour, hair, 0.92 * alpha)
+
+
+def landmarks(identity: Tensor, pose: Tensor, expression: Tensor, size: int) -> Tensor:
+    """Where the 68 points of the iBUG scheme lie, exactly, hidden or not.
+
+    Jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67, the subject's right first.
+
+    Args:
+        identity: parameters ordered as `Identity`, in [0, 1].
+        pose: columns ordered as `Pose`.
+        expression: columns ordered as `Expression`.
+        size: height and width of the frames in pixels.
+
+    Shape:
+        - identity: (K,) for one person, or (T, K)
+        - pose: (T, 6)
+        - expression: (T, 10)
+        - output: (T, 68, 2) pixels right and down; a pixel's centre has whole numbers
+
+    Raises:
+        ValueError: if the shapes do not agree.
+
+    Example:
+        >>> points = landmarks(sample_identity(1), place(1), express(1), size=256)
+        >>> points.shape, bool(points[0, 36, 0] < points[0, 45, 0])
+        (torch.Size([1, 68, 2]), True)
+    """
+    check(identity, pose, expression)
+    person = Identity(*identity.to(pose).reshape(-1, len(Identity._fields), 1, 1).unbind(1))
+    motion = Expression(*expression.to(pose)[..., None, None].unbind(1))
+    points = _features(person, motion, pose)
+    origin = torch.cat([points, torch.zeros_like(points[..., :1])], dim=-1).mT[:, :, None]
+    ahead = pose.new_tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    skull = _skull(_Rays(False, origin, ahead, ahead[..., 0, 0]), person, motion)
+    depth = torch.where(skull.outside < 0, skull.depth, 0.0)
+    solid = torch.cat([points, depth[:, 0, :, None]], dim=-1)
+    turned = torch.einsum("tij,tnj->tni", _rotation(pose)[:, :2], solid)
+    turned = (turned + pose.new_tensor([0.0, _HEIGHT])) * pose[:, None, 5:] / (2 * _VIEW)
+    turned = (turned + pose[:, None, 3:5]) * pose.new_tensor([1.0, -1.0])
+    return (turned + 0.5) * size - 0.5
+
+
+def _features(person: Identity, motion: Expression, pose: Tensor) -> Tensor:
+    """(T, 68, 2) x and y of the points on the head that looks ahead."""
+    count = len(pose)
+
+    def at(values: list[float]) -> Tensor:
+        return pose.new_tensor(values)
+
+    def curve(x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        return torch.stack([x, y], dim=-1).flatten(1, -2).expand(count, -1, 2)
+
+    wide, jaw = 0.42 + 0.06 * person.face_width, 0.31 + 0.07 * person.jaw_width
+    chin = -0.30 - 0.06 * person.chin_length - 0.08 * motion.opening
+    angle = torch.linspace(-1.45, 1.45, 17).to(pose)
+    jaws = curve(
+        torch.lerp(wide, jaw, 0.5) * torch.sin(angle), (chin - 0.28) * torch.cos(angle) * 0.999
+    )
+    u = at([-0.9, -0.45, 0.0, 0.45, 0.9])
+    height = 0.205 + 0.055 * motion.brow + 0.05 * (person.brow_tilt - 0.8) * u - 0.03 * u * u
+    away = 0.185 + 0.035 * person.eye_spacing + 0.115 * u
+    brows = curve(-away, height).flip(1), curve(away, height)
+    tip = -0.08 - 0.07 * person.nose_length
+    bridge = curve(at([0.0] * 4), tip + (0.1 - tip) * at([1.0, 0.67, 0.33, 0.0]))
+    spread = 0.035 + 0.012 * person.nose_width
+    base = curve(spread * at([-2.0, -1.0, 0.0, 1.0, 2.0]), tip - 0.045)
+    scale = 0.95 + 0.3 * person.eye_size
+    u = at([-1.0, -0.4, 0.4, 1.0, 0.4, -0.4])
+    arch = 1 - u * u
+    lid = (0.105 + 0.012 * motion.brow) * (1 - motion.blink) * at([0, 1, 1, 0, 0, 0])
+    lids = 0.045 + scale * (lid - 0.042) * arch
+    away = 0.165 + 0.035 * person.eye_spacing + scale * 0.098 * u
+    right = curve(-away, lids)[:, [3, 2, 1, 0, 5, 4]]
+    left = curve(away, lids)
+    half = _mouth(pose.new_zeros(1, 1, 1), person, motion).half
+    outer = _mouth(half * at([-1.0, -0.62, -0.26, 0.0, 0.26, 0.62, 1.0]), person, motion)
+    inner = _mouth(half * at([-0.99, -0.45, 0.0, 0.45, 0.99]), person, motion)
+    x_outer = half * at([-1.0, -0.62, -0.26, 0.0, 0.26, 0.62, 1.0])
+    x_inner = half * at([-0.99, -0.45, 0.0, 0.45, 0.99])
+    lips = (
+        curve(x_outer, outer.upper_outer),
+        curve(x_outer, outer.lower_outer)[:, 1:6].flip(1),
+        curve(x_inner, inner.upper_inner),
+        curve(x_inner, inner.lower_inner)[:, 1:4].flip(1),
+    )
+    return torch.cat([jaws, *brows, bridge, base, right, left, *lips], dim=1)
+
+
+def face_mask(identity: Tensor, pose: Tensor, expression: Tensor, size: int) -> Tensor:
+    """Where the head is: skin, features, ears and the hair on it, without neck, body and wall.
+
+    Args:
+        identity: parameters ordered as `Identity`, in [0, 1].
+        pose: columns ordered as `Pose`.
+        expression: columns ordered as `Expression`.
+        size: height and width of the frames in pixels.
+
+    Shape:
+        - output: (T, size, size) bool
+
+    Raises:
+        ValueError: if the shapes do not agree.
+
+    Example:
+        >>> face_mask(sample_identity(1), place(2), express(2), size=32).shape
+        torch.Size([2, 32, 32])
+    """
+    check(identity, pose, expression)
+    person = Identity(*identity.to(pose).reshape(-1, len(Identity._fields), 1, 1).unbind(1))
+    motion = Expression(*expression.to(pose)[..., None, None].unbind(1))
+    rays = _rays(_rotation(pose), pose, _HEIGHT, torch.zeros_like(pose[:, :3]), size, True)
+    return _skull(rays, person, motion).outside < 0
