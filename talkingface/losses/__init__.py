@@ -14,9 +14,12 @@ from talkingface.losses.contrastive import (
 )
 from talkingface.losses.disentanglement import sum_log_softmax_loss, uniform_softmax_loss
 from talkingface.losses.perceptual import LPIPSLoss, perceptual_loss, vgg_face_loss
+from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
 __all__ = [
     "LPIPSLoss",
+    "cosine_bce_loss",
+    "cosine_sync_loss",
     "cross_modal_l1",
     "discriminator_adversarial_loss",
     "feature_matching_loss",
@@ -25,6 +28,7 @@ __all__ = [
     "inverse_distance_contrastive",
     "perceptual_loss",
     "retrieval_accuracy",
+    "shift_info_nce",
     "sum_log_softmax_loss",
     "symmetric_info_nce",
     "uniform_softmax_loss",
