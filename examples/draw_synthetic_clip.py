@@ -11,21 +11,21 @@ from torchvision.utils import make_grid
 
 from talkingface.data.batch import to_uint8
 from talkingface.data.synthetic.dataset import write_clips
-from talkingface.data.synthetic.face import express, render, sample_identity
+from talkingface.data.synthetic.face import express, place, render, sample_identity
 from talkingface.data.video import write_image
 
 
 def contact_sheet(seed: int, size: int) -> torch.Tensor:
     """One person: a row of yaw angles, a row of vowels and closures, a row of eyes."""
-    still = torch.zeros(5, 3)
-    turned = still.clone()
-    turned[:, 0] = torch.linspace(-40, 40, 5)
+    still = place(5)
+    turned = place(5, yaw=torch.linspace(-40, 40, 5))
     mouths = express(
         5,
         opening=torch.tensor([1.0, 0.6, 0.3, 0.25, 0.0]),
         width=torch.tensor([0.25, 0.6, 1.0, 0.0, 0.0]),
         rounding=torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0]),
         press=torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]),
+        teeth=torch.tensor([0.2, 0.5, 0.8, 0.0, 0.0]),
     )
     eyes = express(
         5,

@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
+    from talkingface.data.synthetic.datamodule import SyntheticDataModule
     from talkingface.models.experts.identity import IdentityClassifier
     from talkingface.models.pc_avs.module import PCAVS
     from talkingface.models.pc_avs.sync import PCAVSSync
 
 __version__ = "0.1.0"
-__all__ = ["PCAVS", "FolderDataModule", "IdentityClassifier", "PCAVSSync", "VoxCeleb2DataModule"]
+__all__ = [
+    "PCAVS",
+    "FolderDataModule",
+    "IdentityClassifier",
+    "PCAVSSync",
+    "SyntheticDataModule",
+    "VoxCeleb2DataModule",
+]
 
 _HOME = {
     "PCAVS": "talkingface.models.pc_avs.module",
@@ -24,6 +32,7 @@ _HOME = {
     "IdentityClassifier": "talkingface.models.experts.identity",
     "FolderDataModule": "talkingface.data.datamodules",
     "VoxCeleb2DataModule": "talkingface.data.datamodules",
+    "SyntheticDataModule": "talkingface.data.synthetic.datamodule",
 }
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             train(arguments)
             return 0
         options = _parser().parse_args(arguments)
+        options.command_line = shlex.join(["talkingface", *arguments])
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         code: int = options.run(options)
         return code
@@ -75,6 +78,32 @@ def _parser() -> Parser:
     )
     prepare.add_argument("--previews", help="folder to write a picture of each crop to")
     prepare.set_defaults(run=_prepare)
+
+    synthesize = commands.add_parser("synthesize", help="write a corpus of drawn people who speak")
+    synthesize.add_argument("output", help="folder to write; an interrupted run goes on")
+    synthesize.add_argument(
+        "--layout",
+        choices=["folder", "voxceleb2", "lrw"],
+        default="folder",
+        help="whose folders; lrw: clips of one word (default: %(default)s)",
+    )
+    synthesize.add_argument(
+        "--identities", type=int, default=20, help="people to train on (default: %(default)s)"
+    )
+    synthesize.add_argument(
+        "--clips-per-identity", type=int, default=5, help="(default: %(default)s)"
+    )
+    synthesize.add_argument(
+        "--held-out",
+        type=int,
+        help="other people in each of the layout's other parts (default: a tenth)",
+    )
+    synthesize.add_argument("--seconds", type=float, help="length of a clip (default: 4)")
+    synthesize.add_argument("--size", type=int, default=96, help="pixels (default: %(default)s)")
+    synthesize.add_argument("--seed", type=int, default=0, help="of the people")
+    synthesize.add_argument("--noise", type=float, help="dB of signal over noise (default: none)")
+    synthesize.add_argument("--workers", type=int, help="processes (default: one per core)")
+    synthesize.set_defaults(run=_synthesize)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
     convert.add_argument("method", choices=["pc_avs"])
@@ -114,6 +143,57 @@ def _parser() -> Parser:
     generate.add_argument("--method", help="package.module:Class of a model of your own")
     generate.set_defaults(run=_generate)
 
+    compare = commands.add_parser("compare", help="measure models on the same clips")
+    compare.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="MODEL",
+        help="bundled names, folders, .ckpt or hub ids, each perhaps as NAME=MODEL",
+    )
+    compare.add_argument(
+        "--data",
+        default="synthetic",
+        help="synthetic, or a folder of clips (default: %(default)s)",
+    )
+    compare.add_argument("--clips", type=int, default=8, help="(default: %(default)s)")
+    compare.add_argument("-o", "--output", required=True, help="folder to write the report to")
+    compare.add_argument(
+        "--protocols",
+        nargs="+",
+        metavar="NAME",
+        help="self, pose, exact, exact-still (default: all that data and models allow)",
+    )
+    compare.add_argument(
+        "--size", type=int, default=256, help="of the evaluation crop (default: %(default)s)"
+    )
+    compare.add_argument(
+        "--seconds", type=float, default=4.0, help="of each clip (default: %(default)s)"
+    )
+    compare.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    compare.add_argument("--device", default="auto", help="cpu, cuda, ... (default: %(default)s)")
+    compare.add_argument(
+        "--crop",
+        choices=["detect", "none"],
+        default="detect",
+        help="find the face in real clips, or they are cropped already (default: %(default)s)",
+    )
+    compare.add_argument("--alexnet", help="AlexNet's weights, for LPIPS")
+    compare.add_argument("--syncnet", help="the official syncnet_v2.model, for LSE")
+    for name, text in (
+        ("sync", "sync expert, for LSE and retrieval"),
+        ("identity", "network that embeds faces, for CSIM"),
+        ("face", "reader of landmarks and motion"),
+    ):
+        compare.add_argument(
+            f"--{name}", metavar="MODEL", help=f"{text} (default: the package's, for drawn faces)"
+        )
+    compare.add_argument(
+        "--videos", type=int, default=3, help="shown of each protocol (default: %(default)s)"
+    )
+    compare.add_argument("--method", help="package.module:Class of models of your own")
+    compare.set_defaults(run=_compare)
+
     demo = commands.add_parser("demo", help="train a tiny model and show what it does")
     demo.add_argument("--clips", help="folder of face clips (default: clips drawn for it)")
     demo.add_argument("--out", default="demo", help="folder to write (default: %(default)s)")
@@ -136,6 +216,25 @@ def _prepare(options: argparse.Namespace) -> int:
     )
     print(format_table(rows))
     return 2 if all(row.status == "failed" for row in rows) else 0
+
+
+def _synthesize(options: argparse.Namespace) -> int:
+    from talkingface.data.synthetic.writing import RECORD, write_corpus
+
+    written = write_corpus(
+        options.output,
+        options.layout,
+        options.identities,
+        options.clips_per_identity,
+        options.seconds,
+        options.size,
+        options.seed,
+        options.held_out,
+        options.noise,
+        os.cpu_count() or 1 if options.workers is None else options.workers,
+    )
+    print(f"{written} films written; {Path(options.output) / RECORD} says how.")
+    return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -180,6 +279,39 @@ def _generate(options: argparse.Namespace) -> int:
         print(f"{made} of {made + failed} videos made.")
         return 2 if failed else 0
     print(generator.generate(job, options.side_by_side, progress=True))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from talkingface.evaluation import compare
+
+    models = {}
+    for word in options.models:
+        name, equals, model = word.partition("=")
+        if name in models:
+            raise ValueError(f"two models are called {name}: name them apart (NAME=MODEL).")
+        models[name] = model if equals else word
+    compare(
+        models,
+        options.data,
+        options.clips,
+        options.output,
+        options.protocols,
+        options.size,
+        options.seconds,
+        options.seed,
+        options.device,
+        options.crop,
+        options.method,
+        options.face,
+        options.identity,
+        options.sync,
+        options.syncnet,
+        options.alexnet,
+        options.videos,
+        command=options.command_line,
+    )
+    print(Path(options.output) / "index.html")
     return 0
 
 

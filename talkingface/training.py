@@ -108,9 +108,10 @@ class TalkingFaceCLI(LightningCLI):
         folder = model.save_pretrained(
             Path(self.trainer.default_root_dir) / "model",
             with_discriminator=hasattr(model, "discriminator"),
-            training_data=Path(getattr(self.datamodule, "root", "")).resolve().name,
+            training_data=getattr(self.datamodule, "title", ""),
             class_names=getattr(self.datamodule, "class_names", None),
             command=describe(sys.argv[1:]),
+            steps=getattr(self.model, "updates", self.trainer.global_step),
         )
         print(folder)
 

@@ -22,7 +22,7 @@ from tests.models.tiny import PC_AVS
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name: str, *arguments: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(name: str, *arguments: str | Path | int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
@@ -31,6 +31,13 @@ def test_draw_synthetic_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     arguments = ("--folder", tmp_path, "--seconds", "1", "--size", "32")
     run("draw_synthetic_clip.py", *arguments, monkeypatch=monkeypatch)
     assert {path.suffix for path in tmp_path.iterdir()} == {".mp4", ".safetensors", ".png"}
+
+
+def test_read_lips(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--identities", 1, "--takes", 4, "--size", 32, "--epochs", 2, "--workers", 0)
+    run("read_lips.py", *arguments, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert "sound: " in printed and "lips: " in printed and "of 4 words right" in printed
 
 
 def test_evaluate_reconstruction(

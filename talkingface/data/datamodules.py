@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from talkingface.data.datasets.clips import ClipReader
@@ -91,6 +92,11 @@ class ClipDataModule(WindowDataModule):
     @abstractmethod
     def find_clips(self) -> list[ClipFile]:
         """Find the files below ``root``."""
+
+    @property
+    def title(self) -> str:
+        """What a model card calls this data: the folder's name."""
+        return Path(self.root).resolve().name
 
     @property
     def skipped(self) -> dict[str, str]:

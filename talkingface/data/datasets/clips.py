@@ -55,7 +55,9 @@ def crop_and_resize(frames: Tensor, size: int, box: Box | None = None) -> Tensor
 class Reader(Protocol):
     """What a dataset reads clips with; a clip is named by its index in ``clips``."""
 
-    clips: Sequence[Clip]
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """The clips."""
 
     def cache(self, clip: int) -> None:
         """Keep a clip's frames and sound in memory."""
