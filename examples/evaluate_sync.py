@@ -7,10 +7,10 @@ the sound cut to the same second, once with the sound around it as far as the se
 
     python examples/evaluate_sync.py MODEL grid/s1 --held-out 0.15 --words grid/words.csv
 
-Without a folder, clips of the synthetic corpus are made of people that no training sees, and sound
-and picture of each are moved apart by -8 to +8 frames:
+Without a folder, clips of 5 s of people of the synthetic corpus whom no training sees are made, and
+sound and picture of each are moved apart by -8 to +8 frames:
 
-    python examples/evaluate_sync.py MODEL
+    python examples/evaluate_sync.py MODEL --people 40
 """
 
 import argparse
@@ -23,13 +23,16 @@ from torch import Tensor
 
 from talkingface import FolderDataModule
 from talkingface.data.audio import read_audio
-from talkingface.data.batch import SAMPLES_PER_FRAME, to_float
+from talkingface.data.batch import FPS, SAMPLES_PER_FRAME, to_float
+from talkingface.data.synthetic.dataset import PEOPLE, make_clip
 from talkingface.data.video import VideoClip
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.experts.syncnet.offsets import find_offset
 
-CROP = 25
+CROP = FPS
 """Frames of a short crop: one second."""
+SECONDS, PLANTED = 5, 8
+"""Length of synthetic clips, and the largest offset planted in them, in frames."""
 
 
 def held_out_clips(folder: str, fraction: float, seed: int) -> list[Path]:
@@ -37,7 +40,7 @@ def held_out_clips(folder: str, fraction: float, seed: int) -> list[Path]:
     data = FolderDataModule(folder, frames=6, split="identity", val_fraction=fraction, seed=seed)
     data.setup()
     part = data.val_dataset if fraction else data.train_dataset
-    return [part.reader.clips[member].path for member in part.members]
+    return [Path(part.reader.clips[member].path) for member in part.members]
 
 
 def read_speech(table: str) -> dict[str, tuple[float, float]]:
@@ -63,21 +66,20 @@ def evaluate_folder(expert: SyncExpert, options: argparse.Namespace) -> None:
     offsets = defaultdict(list)
     vshift = options.vshift
     for path in held_out_clips(options.clips, options.held_out, options.seed):
-        video, sound = VideoClip(path), read_audio(path)
-        frames = to_float(video[list(range(len(video)))])
-        sound = sound[: len(frames) * SAMPLES_PER_FRAME]
+        frames = to_float(VideoClip(path)[:])
+        sound = read_audio(path, 0, len(frames) * SAMPLES_PER_FRAME)
         visual, audio = expert.embed_video(frames), expert.embed_audio(sound)
         offsets["whole clips"].append(find_offset(visual, audio, vshift)[0])
         begin, end = speech.get(path.stem, (0.0, 0.0))
-        for start in range(round(begin * 25), round(end * 25) - CROP + 1, 5):
+        for start in range(round(begin * FPS), round(end * FPS) - CROP + 1, 5):
             lips = visual[start : start + CROP - 4]
             second = sound[start * SAMPLES_PER_FRAME : (start + CROP) * SAMPLES_PER_FRAME]
             found, _ = find_offset(lips, expert.embed_audio(second), vshift)
             offsets["1 s crops of picture and sound"].append(found)
             found = search(lips, audio, start, vshift)
             offsets["1 s crops of the picture, sound around"].append(found)
-    for name, found in offsets.items():
-        report(name, found)
+    for name in offsets:
+        report(name, offsets[name])
 
 
 def search(lips: Tensor, audio: Tensor, start: int, vshift: int) -> int:
@@ -85,6 +87,30 @@ def search(lips: Tensor, audio: Tensor, start: int, vshift: int) -> int:
     shifts = [s for s in range(-vshift, vshift + 1) if 0 <= start + s <= len(audio) - len(lips)]
     rows = torch.stack([audio[start + s : start + s + len(lips)] for s in shifts])
     return -shifts[int((rows - lips).norm(dim=-1).mean(1).argmin())]
+
+
+def evaluate_corpus(expert: SyncExpert, options: argparse.Namespace) -> None:
+    """Planted offsets, and cosines of true and of shifted pairs, on unseen people."""
+    cosines, errors = [], []
+    length = SECONDS * FPS
+    for person in PEOPLE["test"][: options.people]:
+        clip = make_clip(person, seconds=SECONDS + 2 * PLANTED / FPS)
+        visual = expert.embed_video(clip.frames(options.size)[PLANTED : PLANTED + length])
+        for offset in range(-PLANTED, PLANTED + 1):
+            start = PLANTED + offset
+            sound = clip.audio[start * SAMPLES_PER_FRAME : (start + length) * SAMPLES_PER_FRAME]
+            audio = expert.embed_audio(sound)
+            errors.append(find_offset(visual, audio, options.vshift)[0] - offset)
+            if offset == 0:
+                time = torch.arange(len(visual))
+                pairs = visual @ audio.T
+                far = (time[:, None] - time).abs() >= 5
+                cosines.append(torch.stack([pairs.diagonal().mean(), pairs[far].mean()]))
+    true, shifted = torch.stack(cosines).mean(0).tolist()
+    worst = min(float(pair[0] - pair[1]) for pair in cosines)
+    report(f"offsets of -{PLANTED} to {PLANTED} planted in {SECONDS} s", errors)
+    print(f"mean cosine of true pairs {true:.3f}, of pairs 5 frames or more apart {shifted:.3f}")
+    print(f"difference {true - shifted:.3f}; {worst:.3f} in the clip where it is least")
 
 
 def main() -> None:
@@ -95,11 +121,13 @@ def main() -> None:
     parser.add_argument("--held-out", type=float, default=0.0, help="share of the clips to take")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument("--words", help="csv of word alignments, for crops of 1 s")
+    parser.add_argument("--people", type=int, default=40, help="synthetic clips (default: 40)")
+    parser.add_argument("--size", type=int, default=96, help="of synthetic frames (default: 96)")
     parser.add_argument("--vshift", type=int, default=15, help="largest offset (default: 15)")
     options = parser.parse_args()
     expert = SyncExpert.from_pretrained(options.model)
     with torch.inference_mode():
-        evaluate_folder(expert, options)
+        (evaluate_folder if options.clips else evaluate_corpus)(expert, options)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import logging
 import math
+import runpy
+import sys
 import wave
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from talkingface.data.batch import audio_window
+from talkingface.data.synthetic.dataset import write_clips
 from talkingface.models.components.audio_frontends import SyncNetMFCC, Wav2LipMel
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.experts.syncnet.offsets import find_offset, offset_histogram
@@ -274,3 +278,54 @@ def test_chance_is_log_2_and_log_n() -> None:
     loss, chance = model._score(same, same)
     assert float(loss) == pytest.approx(math.log(7)) == pytest.approx(chance)
     assert other._score(same, same)[1] == pytest.approx(math.log(2))
+
+
+# -------------------------------------------------------------------------------------- examples
+
+
+def run_example(name: str, *arguments: object) -> None:
+    path = Path(__file__).parents[2] / "examples" / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(path), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    seed(0)
+    return SYNC_EXPERT().save_pretrained(tmp_path_factory.mktemp("sync") / "expert")
+
+
+def test_check_sync(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clips(tmp_path, 2, seconds=1.2, size=32)
+    write_clips(tmp_path / "short", 1, seconds=0.4, size=32)
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    run_example("check_sync.py", saved, tmp_path)
+    printed = capsys.readouterr().out
+    assert "2 clips" in printed
+    assert "short" in printed and "10 frames" in printed and "broken.mp4" in printed
+
+
+def test_evaluate_sync_on_a_folder(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clips(tmp_path, 3, seconds=1.4, size=32)
+    names = sorted(path.stem for path in tmp_path.glob("*.mp4"))
+    rows = [
+        f"{name},{word},{start},{start + 0.7}"
+        for name in names
+        for word, start in (("bin", 0.0), ("blue", 0.5))
+    ]
+    (tmp_path / "words.csv").write_text("\n".join(["clip,word,start_s,end_s", *rows]))
+    run_example(
+        "evaluate_sync.py", saved, tmp_path, "--held-out", 0.67, "--words", tmp_path / "words.csv"
+    )
+    counts = [int(line[44:51]) for line in capsys.readouterr().out.splitlines()]
+    assert counts == [2, 4, 4]  # of two clips held out: whole, and cut at 0 s and at 0.2 s
+
+
+def test_evaluate_sync_on_the_corpus(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("evaluate_sync.py", saved, "--people", 1, "--size", 16)
+    offsets, cosines, _ = capsys.readouterr().out.splitlines()
+    assert offsets.split()[7:9] == ["5", "s"] and " 17 " in offsets
+    assert "true pairs 0." in cosines

@@ -98,7 +98,7 @@ class Wav2LipSync(nn.Module):
         self.face_encoder = _encoder(15, width, _FACE)
         self.audio_encoder = _encoder(1, width, _AUDIO)
         # Twice as fast on CPUs in bfloat16.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
     def windows(mouths: Tensor) -> Tensor:
