@@ -1,6 +1,9 @@
 """Sphinx settings."""
 
+from pathlib import Path
+
 import talkingface
+from talkingface import metrics
 
 project = "talkingface"
 author = "The talkingface contributors"
@@ -20,12 +23,17 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"talkingface {release}"
 
-# Pages of the API are made from the package, so that none is forgotten; losses.md has the losses.
+# Pages of the API are made from the package, so that none is forgotten; losses.md and metrics.md
+# have the losses and the metrics.
 apidoc_modules = [
     {
         "path": "../talkingface",
         "destination": "generated",
-        "exclude_patterns": ["../talkingface/losses", "../talkingface/__main__.py"],
+        "exclude_patterns": [
+            "../talkingface/losses",
+            "../talkingface/metrics",
+            "../talkingface/__main__.py",
+        ],
         "separate_modules": True,
         "module_first": True,
         "automodule_options": {"members", "show-inheritance"},
@@ -43,3 +51,22 @@ napoleon_custom_sections = ["Shape"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+
+
+def metrics_table() -> str:
+    """One row per number that a metric gives, from what the classes say of themselves."""
+    rows = [["metric", "number", "definition", "profiles", "range", "better"], ["---"] * 6]
+    for name in metrics.__all__:
+        kind = getattr(metrics, name)
+        for value in getattr(kind, "values", ()) if isinstance(kind, type) else ():
+            link = f"{{py:class}}`~{kind.__module__}.{name}`"
+            profiles = ", ".join(f"`{profile}`" for profile in kind.profiles)
+            limits = f"{value.low:g} to {value.high:g}".replace("inf", "∞")
+            definition = kind.__doc__.splitlines()[0]
+            rows.append([link, f"`{value.key}`", definition, profiles, limits, value.better])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+TABLE = Path(__file__).parent / "generated/metrics_table.txt"
+TABLE.parent.mkdir(exist_ok=True)
+TABLE.write_text(metrics_table())
