@@ -11,7 +11,7 @@ class Identity(NamedTuple):
     """What a person looks like: numbers in [0, 1], in this order in an identity tensor.
 
     Colours run along a chain of typical ones. ``parting`` and ``light_side`` are 0.5 in the middle;
-    all else is symmetric. Glasses are worn above 0.7, beard and moustache grow from 0.65 on.
+    all else is symmetric. Glasses are worn above 0.7, beard and moustache grow from 0.75 on.
     """
 
     face_width: Tensor
@@ -184,3 +184,9 @@ def check(identity: Tensor, pose: Tensor, expression: Tensor) -> None:
         raise ValueError(
             f"identity must be ({traits},) or (T, {traits}), got {tuple(identity.shape)}"
         )
+
+
+def unpack(identity: Tensor, expression: Tensor, like: Tensor) -> tuple[Identity, Expression]:
+    """Traits (T or 1, 1, 1) and actions (T, 1, 1) in the type and on the device of ``like``."""
+    traits = identity.to(like).reshape(-1, len(Identity._fields), 1, 1)
+    return Identity(*traits.unbind(1)), Expression(*expression.to(like)[..., None, None].unbind(1))
