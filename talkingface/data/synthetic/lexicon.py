@@ -22,12 +22,12 @@ WORDS: dict[str, str] = {
     # Words that look like no other.
     **{"two": "tu", "three": "Tri", "four": "fOr", "five": "fAIv", "six": "sIks"},
     **{"seven": "sevVn", "eight": "eIt", "nine": "nAIn", "zero": "zIrOU"},
-    **{"father": "fAD3", "mother": "mVD3", "brother": "brVD3", "girl": "g3l", "baby": "beIbi"},
+    **{"father": "fAD3", "mother": "mVD3", "weather": "weD3", "girl": "g3l", "baby": "beIbi"},
     **{"family": "f{mVli", "people": "pipVl", "queen": "kwin", "hello": "helOU"},
-    **{"fish": "fIS", "wash": "wOS", "church": "C3C", "shower": "SAU3", "sugar": "SUg3"},
+    **{"fish": "fIS", "wash": "wOS", "church": "C3C", "shower": "SAU3", "thirsty": "T3sti"},
     **{"orange": "OrInJ", "measure": "meZ3", "lemon": "lemVn", "coffee": "kOfi"},
-    **{"love": "lVv", "leaf": "lif", "tooth": "tuT", "thumb": "TVm", "month": "mVnT"},
-    **{"silver": "sIlv3", "winter": "wInt3", "summer": "sVm3", "morning": "mOrnIN"},
+    **{"love": "lVv", "leaf": "lif", "tooth": "tuT", "thumb": "TVm", "breath": "breT"},
+    **{"silver": "sIlv3", "river": "rIv3", "summer": "sVm3", "morning": "mOrnIN"},
     **{"music": "muzIk", "swim": "swIm", "window": "wIndOU", "world": "w3ld"},
 }
 """Spelling and phonemes of every word."""
@@ -72,7 +72,7 @@ def random_sentence(seed: int, seconds: float, rate: float = 1.0) -> tuple[str, 
     """
     draw = random.Random(f"sentence {seed}")
     words: list[str] = []
-    left = seconds - duration(" ", rate)
+    left = seconds - duration(" ", rate) - 1e-9  # sums of lengths are rounded
     while fitting := [word for word in WORDS if _time(word, rate) <= left]:
         words.append(draw.choice(fitting))
         left -= _time(words[-1], rate)

@@ -34,13 +34,13 @@ class Sound(NamedTuple):
     formants: tuple[float, float, float] | None = None  # Hz, tract of length 1; None: neighbours'
 
 
-_FREE = (0.05,) * 6  # takes the shape of its neighbours
+_FREE = (0.05,) * 5  # takes the shape of its neighbours
 _EVEN = (1.0,) * 6
 
 _TABLE = (
     Viseme("rest", " ", (0.12,), (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), _EVEN),
     # The lips' closure itself is timed by `speech.speak`, from the first phase.
-    Viseme("lips closed", "pbm", (0.075, 0.01, 0.035), (0.3, 0.2, 0.0, 0.0, 0.2, 0.0), _FREE),
+    Viseme("lips closed", "pbm", (0.075, 0.01, 0.035), (0.3, 0.2, 0, 0, 0.2, 0), (1, *_FREE)),
     Viseme("lip to teeth", "fv", (0.12,), (0.08, 0.1, 0.0, 0.55, 0.95, 0.0), (6, 1, 0.5, 6, 6, 6)),
     Viseme("tongue to teeth", "TD", (0.11,), (0.25, 0.25, 0, 0, 0.7, 1.0), (4, 1, 0.5, 4, 4, 8)),
     Viseme(
@@ -48,7 +48,7 @@ _TABLE = (
         "tdn",
         (0.06, 0.01, 0.03),
         (0.18, 0.35, 0, 0, 0.55, 0.4),
-        (2.5, 0.4, 0.2, 2, 2, 2),
+        (2.5, 0.2, 0.1, 2, 2, 2),
     ),
     Viseme("hiss", "sz", (0.12,), (0.12, 0.65, 0, 0, 1.0, 0), (4, 2, 1, 4, 5, 5)),
     Viseme("tongue raised", "l", (0.08,), (0.45, 0.3, 0, 0, 0.35, 0.85), (1.5, 0.4, 0.3, 2, 2, 6)),
@@ -58,7 +58,7 @@ _TABLE = (
         "kgNh",
         (0.06, 0.015, 0.035),
         (0.35, 0.2, 0, 0, 0.2, 0),
-        (0.5, 0.2, 0.2, 1, 0.5, 0.5),
+        (0.5, 0.1, 0.1, 1, 0.5, 0.5),
     ),
     Viseme("r", "r", (0.08,), (0.25, 0, 0.5, 0, 0.25, 0.2), (2, 1.5, 2, 2, 1.5, 2)),
     Viseme("w", "w", (0.09,), (0.08, 0, 1.0, 0, 0, 0), (5, 3, 6, 3, 3, 3)),
@@ -102,7 +102,7 @@ def _stop(place: str) -> tuple[Sound, ...]:
     """Silence, burst, breath: the voice sets in when the phoneme is over."""
     formants, band = _PLACES[place]
     burst = Sound(noise=0.5, breath=0.3, band=band, formants=formants)
-    return Sound(formants=formants), burst, Sound(breath=0.5)
+    return Sound(formants=formants), burst, Sound(breath=1.0)
 
 
 def _voiced_stop(place: str) -> tuple[Sound, ...]:
@@ -121,7 +121,7 @@ def _nasal(place: str) -> tuple[Sound, ...]:
 def _hiss(
     phases: int, band: tuple[float, float], loudness: float, voiced: bool, second: float
 ) -> tuple[Sound, ...]:
-    voicing, murmur = (0.15, 0.5) if voiced else (0.0, 0.0)
+    voicing, murmur = (0.25, 0.5) if voiced else (0.0, 0.0)
     noise = loudness * (0.5 if voiced else 1.0)
     return (Sound(voicing, murmur, 0.0, noise, band, (350, second, 2600)),) * phases
 
@@ -140,10 +140,10 @@ SOUNDS: dict[str, tuple[Sound, ...]] = {
     "p": _stop("p"),
     "b": _voiced_stop("p"),
     "m": _nasal("p"),
-    "f": _hiss(1, (5000, 3000), 0.10, False, 1000),
-    "v": _hiss(1, (5000, 3000), 0.10, True, 1000),
-    "T": _hiss(1, (6500, 1500), 0.10, False, 1500),
-    "D": _hiss(1, (6500, 1500), 0.10, True, 1500),
+    "f": _hiss(1, (5000, 3000), 0.05, False, 1000),
+    "v": _hiss(1, (5000, 3000), 0.05, True, 1000),
+    "T": _hiss(1, (6500, 1500), 0.04, False, 1500),
+    "D": _hiss(1, (6500, 1500), 0.04, True, 1500),
     "t": _stop("t"),
     "d": _voiced_stop("t"),
     "n": _nasal("t"),
@@ -157,7 +157,7 @@ SOUNDS: dict[str, tuple[Sound, ...]] = {
     "k": _stop("k"),
     "g": _voiced_stop("k"),
     "N": _nasal("k"),
-    "h": (Sound(breath=0.5),) * 3,
+    "h": (Sound(breath=0.8),) * 3,
     "r": _approximant((340, 1150, 1500), 0.7),
     "w": _approximant((290, 650, 2200), 0.6),
     **{vowel: (Sound(voicing=1.0, formants=formants),) for vowel, formants in _VOWELS.items()},
