@@ -29,10 +29,10 @@ NOSE = 33
 
 
 def cut_mouths(video: Tensor, landmarks: Tensor) -> Tensor:
-    """The part of the frames below the nose, 0.36 of their side: (B, T, 3, 32, 32) uint8."""
+    """The part of the frames below the nose, 0.3 of their side: (B, T, 3, 32, 32) uint8."""
     size = video.shape[-1]
     centre = 2 * (landmarks[:, :, NOSE] + 0.5) / size - 1 + torch.tensor([0.0, 0.18])
-    axis = torch.linspace(-0.36, 0.36, CROP)
+    axis = torch.linspace(-0.3, 0.3, CROP)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     grid = torch.stack([x, y], -1) + centre.flatten(0, 1)[:, None, None]
     mouths = F.grid_sample(video.flatten(0, 1).float(), grid, align_corners=False)

@@ -17,6 +17,8 @@ from talkingface import FolderDataModule, SyntheticDataModule, VoxCeleb2DataModu
 from talkingface.cli import main
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import to_float, to_uint8
+from talkingface.data.datasets.index import index_clips
+from talkingface.data.datasets.lrw import find_lrw_clips, read_word_seconds
 from talkingface.data.synthetic.clip import SyntheticClip, cross
 from talkingface.data.synthetic.dataset import (
     PEOPLE,
@@ -366,7 +368,18 @@ def test_lrw_layout(tmp_path: Path) -> None:
         with safe_open(film.with_suffix(".safetensors"), "pt") as file:
             words = json.loads(file.metadata()["clip"])["words"]
         spans = {w: end - start for w, start, end in words if start < 0.58 < end}
-        assert float(lines[-1].split()[1]) == pytest.approx(spans[word.lower()], abs=0.006)
+        assert lines[-1].endswith(" seconds")
+        assert read_word_seconds(film) == pytest.approx(spans[word.lower()], abs=0.006)
+    for part, count in (("train", 4), ("val", 2), ("test", 2)):
+        found = find_lrw_clips(str(tmp_path), part)
+        assert [file.path for file, _ in found] == [str(f) for f in films if part in f.parts]
+        assert len(found) == count and {word.lower() for _, word in found} <= set(WORDS)
+    assert len(index_clips([file for file, _ in found])[0]) == 2
+    with pytest.raises(FileNotFoundError, match=r"no val clips of LRW.*robots\.ox\.ac\.uk"):
+        find_lrw_clips(str(tmp_path / "lipread_mp4" / "WORD"), "val")
+    film.with_suffix(".txt").write_text("Channel: none\n")
+    with pytest.raises(ValueError, match="Duration"):
+        read_word_seconds(film)
 
 
 def test_an_interrupted_run_goes_on_and_nothing_is_overwritten(tmp_path: Path) -> None:

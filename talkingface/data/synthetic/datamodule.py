@@ -33,6 +33,11 @@ class Take(NamedTuple):
     take: int
 
 
+class _Drawn(NamedTuple):
+    frames: Tensor
+    labels: dict[str, Tensor]
+
+
 class SyntheticReader:
     """Draws frames of clips, and knows their labels; see `talkingface.data.datasets.clips.Reader`.
 
@@ -62,14 +67,14 @@ class SyntheticReader:
         self.clips = [Clip("", name, name.split("/")[0], count) for name in names]
         self._classes = {word: index for index, word in enumerate(sorted(WORDS))}
         self._known: OrderedDict[int, SyntheticClip] = OrderedDict()
-        self._frames: dict[int, Tensor] = {}
+        self._drawn: dict[int, _Drawn] = {}
 
     def clip(self, clip: int) -> SyntheticClip:
         """The clip, made anew only if it was not among the last ones."""
         if clip not in self._known:
             self._known[clip] = self._make(self.takes[clip])
         self._known.move_to_end(clip)
-        if len(self._known) > _KNOWN_CLIPS:
+        if len(self._known) > max(_KNOWN_CLIPS, len(self._drawn) + 1):
             self._known.popitem(last=False)
         return self._known[clip]
 
@@ -80,12 +85,13 @@ class SyntheticReader:
 
     def cache(self, clip: int) -> None:
         """Draw all frames of a clip and keep them in memory."""
-        self._frames[clip] = to_uint8(self.clip(clip).frames(self.size))
+        made = self.clip(clip)
+        self._drawn[clip] = _Drawn(to_uint8(made.frames(self.size)), made.labels(self.size))
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
         """Draw frames in any order, (len(indices), 3, size, size) uint8."""
-        if clip in self._frames:
-            return self._frames[clip][list(indices)]
+        if clip in self._drawn:
+            return self._drawn[clip].frames[list(indices)]
         return to_uint8(self.clip(clip).frames(self.size, indices))
 
     def audio(self, clip: int, start: int, frames: int) -> Tensor:
@@ -98,7 +104,12 @@ class SyntheticReader:
 
     def labels(self, clip: int, indices: Sequence[int]) -> dict[str, Any]:
         """All labels of these frames; ``word`` too where the clip is one of a word."""
-        labels: dict[str, Any] = dict(self.clip(clip).labels(self.size, indices))
+        labels: dict[str, Any] = {}
+        if clip in self._drawn:
+            for name, label in self._drawn[clip].labels.items():
+                labels[name] = label[list(indices)]
+        else:
+            labels.update(self.clip(clip).labels(self.size, indices))
         if self.seconds is None:
             labels["word"] = self._classes[choose_word(*self.takes[clip], self.seed)]
         return labels
