@@ -6,9 +6,10 @@ Frames are RGB in [-1, 1], one clip per update; values are means over frames, th
 from talkingface.metrics._base import Value
 from talkingface.metrics.detectors import DlibLandmarks, LandmarkDetector
 from talkingface.metrics.identity import CSIM, IDSquaredL2
-from talkingface.metrics.image import FID, LPIPS, MSSSIM, PSNR, SSIM, FewScaleMSSSIM
+from talkingface.metrics.image import MSSSIM, PSNR, SSIM, FewScaleMSSSIM
 from talkingface.metrics.landmark import LMD, PoseLMD
 from talkingface.metrics.motion import MotionCorrelation
+from talkingface.metrics.perceptual import FID, LPIPS
 from talkingface.metrics.probe import LeakProbe, VerificationAUC, WordAccuracy
 from talkingface.metrics.retrieval import Retrieval
 from talkingface.metrics.sharpness import CPBD
