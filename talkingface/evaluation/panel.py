@@ -1,0 +1,163 @@
+"""The scorers of a comparison, and the networks that they read with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from talkingface.evaluation.face_scorers import DrawnFaceScorer, LandmarkScorer
+from talkingface.evaluation.record import describe
+from talkingface.evaluation.scorers import FrameScorer, IdentityScorer, Scorer
+from talkingface.evaluation.sync_scorer import SyncScorer
+from talkingface.metrics import (
+    CPBD,
+    LPIPS,
+    MSSSIM,
+    PSNR,
+    SSIM,
+    DlibLandmarks,
+    FewScaleMSSSIM,
+    LandmarkDetector,
+)
+from talkingface.models.experts.readers import FaceReader
+from talkingface.models.experts.syncnet.expert import SyncExpert
+from talkingface.models.experts.syncnet.syncnet import SyncNet
+from talkingface.models.pretrained import load_pretrained
+
+Expert = str | Path | nn.Module
+"""A bundled name, a folder, a run's ``.ckpt`` or a hub id; or an open network."""
+
+CORPUS_EXPERTS = {"face": "face-reader", "identity": "identity-reader", "sync": "sync-expert"}
+"""Networks of the package that were trained on the synthetic corpus, and read nothing else."""
+
+_CORPUS_ONLY = "the package's network reads drawn faces only"
+
+
+@dataclass
+class Panel:
+    """Scorers, and what a report says about them.
+
+    Args:
+        scorers: The scorers.
+        landmarks: Detector of landmarks, where there is one.
+        readers: Class, source and sha256 of the networks that read, by name.
+        absent: What is not measured, and why.
+    """
+
+    scorers: list[Scorer] = field(default_factory=list)
+    landmarks: LandmarkDetector | None = None
+    readers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+def open_panel(
+    drawn: bool,
+    size: int,
+    device: torch.device,
+    face: Expert | None = None,
+    identity: Expert | None = None,
+    sync: Expert | None = None,
+    syncnet: str | Path | None = None,
+    alexnet: str | Path | None = None,
+) -> Panel:
+    """Open all scorers that there are networks for; the others are named.
+
+    Args:
+        drawn: Whether the faces are drawn ones. The package's own networks read these, and dlib's
+            landmarks real ones.
+        size: Side of the evaluation crop.
+        device: Where networks run.
+        face: A :class:`~talkingface.models.experts.readers.FaceReader`.
+        identity: A network (N, 3, S, S) -> (N, D), such as an
+            :class:`~talkingface.models.experts.readers.IdentityReader`.
+        sync: A :class:`~talkingface.models.experts.syncnet.expert.SyncExpert`.
+        syncnet: The official ``syncnet_v2.model``, for LSE as papers report it.
+        alexnet: torchvision's AlexNet weights, for LPIPS.
+
+    Raises:
+        FileNotFoundError: If there is nothing at a path.
+        ValueError: If it is another kind of network.
+    """
+    panel = Panel()
+    if drawn:
+        face = face or CORPUS_EXPERTS["face"]
+        identity = identity or CORPUS_EXPERTS["identity"]
+        sync = sync or CORPUS_EXPERTS["sync"]
+    _add_picture(panel, size, alexnet, device)
+    _add_landmarks(panel, face, device)
+    _add_sync(panel, sync, syncnet, device)
+    _add_identity(panel, identity, device)
+    return panel
+
+
+def _open(panel: Panel, expert: Expert, cls: type | None, device: torch.device) -> tuple[Any, str]:
+    """Open a network and write down where it came from."""
+    if isinstance(expert, str | Path):
+        network, name = load_pretrained(expert, cls), Path(expert).name
+    else:
+        network, name = expert, type(expert).__name__
+    panel.readers[name] = describe(network, expert)
+    return network.to(device).eval(), name
+
+
+def _add_picture(panel: Panel, size: int, alexnet: str | Path | None, device: torch.device) -> None:
+    panel.scorers += [
+        FrameScorer(PSNR().to(device), "PSNR", masked=True, unit="dB", digits=2, cap=100),
+        FrameScorer(SSIM().to(device), "SSIM", masked=True),
+    ]
+    if size >= 176:
+        panel.scorers.append(FrameScorer(MSSSIM().to(device), "MS-SSIM"))
+    else:
+        panel.scorers.append(FrameScorer(FewScaleMSSSIM().to(device), "MS-SSIM, 3 scales"))
+    if alexnet is None:
+        panel.absent["LPIPS"] = "no AlexNet weights were given (--alexnet)"
+    else:
+        metric = LPIPS(alexnet)
+        panel.readers[metric.name] = describe(metric.network, alexnet)
+        panel.scorers.append(FrameScorer(metric.to(device), "LPIPS"))
+    if size >= 224:
+        panel.scorers.append(FrameScorer(CPBD().to(device), "CPBD", paired=False))
+    else:
+        panel.absent["CPBD"] = f"frames of {size} px hold too few blocks: 224 px are needed"
+
+
+def _add_landmarks(panel: Panel, face: Expert | None, device: torch.device) -> None:
+    if face is not None:
+        reader, name = _open(panel, face, FaceReader, device)
+        scorer = DrawnFaceScorer(reader, name)
+        panel.landmarks = scorer.detector
+        panel.scorers.append(scorer)
+        return
+    panel.absent["motion"] = f"{_CORPUS_ONLY}, and only drawn faces have exact truth"
+    try:
+        panel.landmarks = DlibLandmarks()
+    except ImportError as error:
+        panel.absent["LMD and the face's region"] = str(error)
+        return
+    panel.scorers.append(LandmarkScorer(panel.landmarks))
+
+
+def _add_sync(
+    panel: Panel, sync: Expert | None, syncnet: str | Path | None, device: torch.device
+) -> None:
+    if syncnet is not None:
+        network = SyncNet.from_official(syncnet).to(device).eval()
+        panel.readers["syncnet_v2"] = describe(network, syncnet)
+        panel.scorers.append(SyncScorer(network, "syncnet_v2"))
+    if sync is not None:
+        expert, name = _open(panel, sync, SyncExpert, device)
+        panel.scorers.append(SyncScorer(expert, name))
+    if sync is None and syncnet is None:
+        panel.absent["LSE and retrieval"] = (
+            f"{_CORPUS_ONLY}; give --syncnet, or an expert trained on such clips with --sync"
+        )
+
+
+def _add_identity(panel: Panel, identity: Expert | None, device: torch.device) -> None:
+    if identity is None:
+        panel.absent["CSIM"] = f"{_CORPUS_ONLY}; give one for real faces with --identity"
+        return
+    reader, name = _open(panel, identity, None, device)
+    panel.scorers.append(IdentityScorer(reader, name))

@@ -1,0 +1,78 @@
+"""The folder of a report: it appears whole, or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from talkingface.evaluation.page import Video, page
+from talkingface.evaluation.results import Results, markdown, write_clips, write_results
+
+RECORD = "repeat.json"
+"""What a report is known by: with this file, a folder is one, and can be replaced."""
+
+
+def check_out(out: Path) -> None:
+    """Look at the folder to write before anything is computed.
+
+    Raises:
+        ValueError: If it holds something other than a report.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "thesis.tex").write_text("years of work")
+        >>> check_out(folder)
+        Traceback (most recent call last):
+        ...
+        ValueError: ... holds something other than a report: give a new folder.
+    """
+    if out.is_file():
+        raise ValueError(f"{out} is a file: give a folder to write the report to.")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise ValueError(f"{out} holds something other than a report: give a new folder.")
+
+
+@contextmanager
+def report_folder(out: Path) -> Iterator[Path]:
+    """A folder that takes the name ``out`` when the block ends; if it fails, nothing is left.
+
+    Example:
+        >>> out = getfixture("tmp_path") / "report"
+        >>> with report_folder(out) as folder:
+        ...     _ = (folder / "results.md").write_text("done")
+        >>> [file.name for file in out.iterdir()]
+        ['results.md']
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        yield fresh
+        fresh.chmod(0o755)
+        if out.exists():
+            old = fresh.with_name(f"{fresh.name}.old")
+            os.replace(out, old)
+            os.replace(fresh, out)
+            shutil.rmtree(old)
+        else:
+            os.replace(fresh, out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_report(
+    folder: Path, results: Results, record: dict[str, Any], videos: Sequence[Video]
+) -> None:
+    """Write tables, page and record."""
+    write_results(folder / "results.csv", results)
+    write_clips(folder / "clips.csv", results)
+    files = {
+        "results.md": markdown(results),
+        "index.html": page(results, record, videos),
+        RECORD: json.dumps(record, indent=2, ensure_ascii=False) + "\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
