@@ -145,7 +145,8 @@ class SyntheticDataModule(WindowDataModule):
         seed: of the people and the windows.
         windows_per_clip: windows of every clip in an epoch.
         cache: draw everything once and keep it in memory (3 * size**2 bytes per frame): for sets
-            of minutes.
+            of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
+            by one level of 255.
 
     Raises:
         ValueError: if a number is out of range, or clips are shorter than a window with references.
