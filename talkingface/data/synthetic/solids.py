@@ -82,9 +82,9 @@ def rotation(pose: Tensor) -> tuple[Triple, Triple, Triple]:
     angles = torch.deg2rad(pose[:, :3].double())  # in double, sine's last digit cannot show
     sy, sp, sr = angles.sin().to(pose.dtype)[..., None, None].unbind(1)
     cy, cp, cr = angles.cos().to(pose.dtype)[..., None, None].unbind(1)
-    x = (cy, sy * sp, sy * cp)
-    y = (torch.zeros_like(cp), cp, -sp)
-    z = (-sy, cy * sp, cy * cp)
+    x = (cy, -sy * sp, sy * cp)
+    y = (torch.zeros_like(cp), cp, sp)
+    z = (-sy, -cy * sp, cy * cp)
     turned = tuple(cr * a + sr * b for a, b in zip(x, y, strict=True))
     tilted = tuple(cr * b - sr * a for a, b in zip(x, y, strict=True))
     return turned, tilted, z  # type: ignore[return-value]
