@@ -158,10 +158,11 @@ def lay_hair(
     sharp = 1 / window.pixel
     rows, columns = box
     # Beside the forehead a ray that misses the front's hair still meets that on the far side.
-    far = 2 * (seen.z + seen.slope_x * (window.x - seen.x) + seen.slope_y * (window.y - seen.y))
+    rim = seen.z + seen.slope_x * (window.x - seen.x) + seen.slope_y * (window.y - seen.y)
+    front = torch.maximum(surface.depth, rim)  # curls stand out at the rim's depth
     alpha = torch.zeros_like(surface.depth)
-    for hit in (surface.depth, far - surface.depth):
-        cut = _hairline(window.back(hit.clamp(-1, 1)), facing, person)
+    for hit in (front, 2 * rim - front):
+        cut = _hairline(window.back(hit), facing, person)
         ahead = ((hit - depth[:, rows, columns]) / 0.03).add_(0.5).clamp_(0, 1)
         alpha = torch.maximum(alpha, inside(cut, facing * sharp).mul_(ahead))
     alpha.mul_(inside(surface.outside - _curls(window, seen, person), sharp))
@@ -181,7 +182,7 @@ class HeadLayer:
         surface = Seen(parts.face[0], view).surface(window, light)
         self.outside, self.depth, self.shade = surface.outside, surface.depth, surface.shade
         self.facing = surface.facing
-        for solid, blend in zip(parts.face[1:], (0.10, 0.08, 0.06, 0.10, 0.10), strict=True):
+        for solid, blend in zip(parts.face[1:], (0.10, 0.08, 0.12, 0.14, 0.14), strict=True):
             self._join(Seen(solid, window), blend)
 
     def _join(self, seen: Seen, blend: float) -> None:
