@@ -74,7 +74,7 @@ def _points(person: Identity, motion: Expression) -> Tensor:
     solid = parts.face + parts.nose
     bridge = on(solid, at(0.0), tip + (0.12 - tip) * at(1.0, 0.67, 0.33, 0.0)).flip(1)
     base = on(
-        solid, broad * at(-1.2, -0.62, 0.0, 0.62, 1.2), tip - at(0.03, 0.045, 0.05, 0.045, 0.03)
+        solid, broad * at(-1.2, -0.60, 0.0, 0.60, 1.2), tip - at(0.03, 0.038, 0.05, 0.038, 0.03)
     )
 
     middle, big = anatomy.eye_middle(flat_person)
