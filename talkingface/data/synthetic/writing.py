@@ -60,9 +60,9 @@ def write_corpus(
     synthetic. A film appears under its name when it and its labels are complete, so an interrupted
     run goes on when it is started again; a folder that holds anything else is refused.
 
-    The same arguments give the same frames, sound and labels everywhere, with any number of
-    processes. What the encoders make of them is the same on machines with the same libraries and
-    as many cores.
+    The same arguments give the same frames, sound and labels with any number of processes. What
+    the encoders make of them is the same on machines with the same libraries and as many cores.
+    Another kind of processor may round the last bit of a pixel otherwise.
 
     Args:
         folder: where to; made if it is not there.
