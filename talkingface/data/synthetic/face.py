@@ -3,8 +3,8 @@
 The head is made of ellipsoids seen by an orthographic camera (`solids`). Each pixel's ray meets the
 surface in closed form, and eyes, brows and mouth (`features`) are painted where it lands, in the
 head's own coordinates (`anatomy`): rotation brings parallax, foreshortening, occlusion and shading
-by itself. Nose, ears, hair, glasses and body are layers of their own (`figure`). Edges are one
-pixel soft.
+by itself. Wall, hair, body, face, ears, nose and glasses are layers, laid from back to front. Edges
+are one pixel soft.
 """
 
 from typing import Literal
@@ -12,7 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from talkingface.data.synthetic import anatomy, figure
+from talkingface.data.synthetic import anatomy, scenery
+from talkingface.data.synthetic.glasses import lay_glasses
+from talkingface.data.synthetic.hair import lay_hair, lay_hair_behind
+from talkingface.data.synthetic.heads import lay_head
 from talkingface.data.synthetic.landmarks import landmarks
 from talkingface.data.synthetic.palette import CODE, Inks
 from talkingface.data.synthetic.solids import look
@@ -117,17 +120,17 @@ def _draw(
     for start in range(0, len(pose), step):
         rows = slice(start, start + step)
         person, motion = unpack(identity if one else identity[rows], expression[rows], pose)
-        inks, light = Inks(person, flat), figure.lamp(person)
+        inks, light = Inks(person, flat), scenery.lamp(person)
         body, head = look(pose[rows], size)
         if wall is None or not one:
-            wall = figure.wall(size, person, inks)
+            wall = scenery.wall(size, person, inks)
         picture = pictures[rows]
         picture.copy_(wall)
-        figure.lay_hair_behind(picture, head, light, person, inks)
-        figure.lay_body(picture, body, light, person, inks)
-        share, depth = figure.lay_head(picture, head, light, person, motion, inks)
-        figure.lay_glasses(picture, depth, head, anatomy.head(person, motion), person, inks)
-        hair = figure.lay_hair(picture, depth, head, light, person, inks)
+        lay_hair_behind(picture, head, light, person, inks)
+        scenery.lay_body(picture, body, light, person, inks)
+        share, depth = lay_head(picture, head, light, person, motion, inks)
+        lay_glasses(picture, depth, head, anatomy.head(person, motion), person, inks)
+        hair = lay_hair(picture, depth, head, light, person, inks)
         picture.clamp_(0, 1).mul_(2).sub_(1)
         masks[rows] = torch.maximum(share, hair) > 0.5
     return pictures, masks

@@ -73,7 +73,10 @@ class View:
 
     def back(self, depth: Tensor) -> Triple:
         """The part's coordinates of the pixels' points at the camera's z."""
-        a, b, c = ((r0 * self.x + r1 * self.y) + r2 * depth for r0, r1, r2 in zip(*self.rotation))
+        a, b, c = (
+            (r0 * self.x + r1 * self.y) + r2 * depth
+            for r0, r1, r2 in zip(*self.rotation, strict=True)
+        )
         return a, b, c
 
 
