@@ -27,9 +27,9 @@ def head(person: Identity, motion: Expression) -> Head:
     """Cranium, jaw, chin, lips' ground and cheeks; nose; ears. The chin sinks with the mouth."""
     zero = torch.zeros_like(motion.opening)
 
-    def solid(x: Tensor | float, y: Tensor | float, z: Tensor | float, *radii: Tensor | float):  # type: ignore[no-untyped-def]
-        a, b, c, d, e, f = (zero + value for value in (x, y, z, *radii))
-        return Solid((a, b, c), (d, e, f))
+    def solid(*values: Tensor | float) -> Solid:
+        x, y, z, *radii = (zero + value for value in values)
+        return Solid((x, y, z), (radii[0], radii[1], radii[2]))
 
     wide = skull_half(person)
     tall = 0.47 + 0.06 * person.face_height

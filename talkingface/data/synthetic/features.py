@@ -74,8 +74,8 @@ def paint_eyes(ground: Ground) -> None:
     away, size = anatomy.eye_middle(person)
     for side in (-1.0, 1.0):
         near, far = away - 0.11 * size, away + 0.13 * size
-        ends = (near, far) if side > 0 else (-far, -near)
-        part = ground.part(ends, (-0.03, 0.17), (0.2, 0.5))
+        span = (near, far) if side > 0 else (-far, -near)
+        part = ground.part(span, (-0.03, 0.17), (0.2, 0.5))
         if part is None:
             continue
         inks = part.inks
@@ -129,8 +129,8 @@ def paint_brows(ground: Ground) -> None:
     away = anatomy.brow_middle(ground.person)
     reach = anatomy.BROW_HALF + 0.01
     for name, side in (("right brow", -1.0), ("left brow", 1.0)):
-        ends = (away - reach, away + reach) if side > 0 else (-away - reach, reach - away)
-        part = ground.part(ends, (0.10, 0.35), (0.2, 0.5))
+        span = (away - reach, away + reach) if side > 0 else (-away - reach, reach - away)
+        part = ground.part(span, (0.10, 0.35), (0.2, 0.5))
         if part is None:
             continue
         out = part.x * side - away
@@ -148,7 +148,7 @@ def paint_mouth(ground: Ground) -> None:
     """Lips around an aperture with teeth, tongue and the dark of the mouth."""
     person, motion = ground.person, ground.motion
     half, inner = anatomy.mouth_half(person, motion)
-    bottom = -0.47 - 0.15 * motion.opening
+    bottom = -0.58 - 0.15 * motion.opening
     part = ground.part((-half - 0.03, half + 0.03), (bottom, -0.23), (0.2, 0.6))
     if part is None:
         return

@@ -6,7 +6,7 @@ from torch import Tensor
 from talkingface.data.synthetic import anatomy
 from talkingface.data.synthetic.painting import inside, length, over, soft
 from talkingface.data.synthetic.palette import FRAME, Inks, ramp
-from talkingface.data.synthetic.solids import View
+from talkingface.data.synthetic.solids import Triple, View
 from talkingface.data.synthetic.traits import Identity
 
 
@@ -28,47 +28,32 @@ def lay_glasses(
     hinge = centre + wide
     colour = inks("glasses", ramp((person.glasses_shape + 1.7 * person.glasses) % 1, FRAME))
     reach = parts.wide + 0.05
-    corner = view.turned((torch.zeros_like(reach), level + 0 * reach, 0.18 + 0 * reach))
-    span_x = reach * view.rotation[0][0].abs() + (high + 0.02) * view.rotation[0][1].abs()
-    span_x = span_x + 0.33 * view.rotation[0][2].abs()
-    span_y = reach * view.rotation[1][0].abs() + (high + 0.02) * view.rotation[1][1].abs()
-    span_y = span_y + 0.33 * view.rotation[1][2].abs()
-    box = view.box(corner[0] - span_x, corner[0] + span_x, corner[1] - span_y, corner[1] + span_y)
+    box = view.block((-reach, reach), (level - high - 0.02, level + high + 0.02), (-0.15, 0.51))
     if box is None:
         return
     rows, columns = box
-    window, target, depths = (
-        view.crop(box),
-        picture[..., box.rows, box.columns],
-        depth[:, rows, columns],
-    )
+    window, target = view.crop(box), picture[..., rows, columns]
+    depths = depth[:, rows, columns]
     sharp = 0.9 / window.pixel
-    sides = (1.0, -1.0)
-    for side in sides:
-        ear = parts.wide + 0.03
-        back = (ear - hinge) / (ahead - bend * hinge + 0.10)
-        x, y, z, at = _on_plane(window, side, back, hinge + back * (ahead - bend * hinge))
-        arm = torch.maximum(
-            (y - level - 0.03).abs() - 0.010 - 0.004 * heavy, z - ahead + bend * hinge
-        )
+    end = ahead - bend * hinge  # z of the hinges
+    back = (parts.wide + 0.03 - hinge) / (end + 0.10)
+    for side in (1.0, -1.0):
+        (_, y, z), at = _on_plane(window, side, back, hinge + back * end)
+        arm = torch.maximum((y - level - 0.03).abs() - 0.010 - 0.004 * heavy, z - end)
         arm = torch.maximum(arm, -0.12 - z)
         alpha = inside(arm, sharp).mul_(worn)
         alpha.mul_(((at + 0.05 - depths) / 0.02).add_(0.5).clamp_(0, 1))
-        over(target, colour * 0.8 if not inks.flat else colour, alpha)
-    for side in sides:
-        x, y, z, at = _on_plane(window, side, 1 / bend, ahead / bend)
+        over(target, colour if inks.flat else colour * 0.8, alpha)
+    for side in (1.0, -1.0):
+        (x, y, _), _ = _on_plane(window, side, 1 / bend, ahead / bend)
         x = x * side
         dx, dy = (x - centre).abs() - wide + round_, (y - level).abs() - high + round_
-        lens = (
-            length(dx.clamp_min(0), dy.clamp_min(0)) + torch.maximum(dx, dy).clamp_max(0) - round_
-        )
+        lens = torch.maximum(dx, dy).clamp_max(0) - round_
+        lens = length(dx.clamp_min(0), dy.clamp_min(0)) + lens
         own = (x > 0).to(lens).mul_(worn)
         if not inks.flat:
-            glare = (
-                soft((x - centre - 0.6 * (y - level) + 0.03).abs() - 0.02, 0.03)
-                .mul_(0.10)
-                .add_(0.05)
-            )
+            glare = soft((x - centre - 0.6 * (y - level) + 0.03).abs() - 0.02, 0.03)
+            glare = glare.mul_(0.10).add_(0.05)
             over(target, inks.of(1.0, 1.0, 1.0), inside(lens, sharp).mul_(own).mul_(glare))
         rim = lens.abs() - thick
         bridge = torch.maximum(
@@ -77,11 +62,11 @@ def lay_glasses(
         over(target, colour, inside(torch.minimum(rim, bridge), sharp).mul_(own))
 
 
-def _on_plane(view: View, side: float, back: Tensor | float, far: Tensor | float):  # type: ignore[no-untyped-def]
-    """Head's x, y, z and the camera's z where the rays meet the plane side * x + back * z = far."""
-    r = view.rotation
-    a, b, c = (side * r[i][0] + back * r[i][2] for i in range(3))
+def _on_plane(
+    view: View, side: float, back: Tensor | float, far: Tensor | float
+) -> tuple[Triple, Tensor]:
+    """Where the rays meet the plane side * x + back * z = far of the head; the camera's z there."""
+    a, b, c = (side * r[0] + back * r[2] for r in view.rotation)
     at = (far - (a * view.x + b * view.y)) / torch.where(c.abs() < 0.02, 1.0, c)
     at = torch.where(c.abs() < 0.02, torch.full_like(at, 50.0), at)  # edge-on: nothing to see
-    x, y, z = view.back(at)
-    return x, y, z, at
+    return view.back(at), at

@@ -7,9 +7,6 @@ from talkingface.data.synthetic import anatomy
 from talkingface.data.synthetic.solids import HEIGHT, VIEW, height, rotation
 from talkingface.data.synthetic.traits import Expression, Identity, Pose, check, unpack
 
-_RIGHT_EYE = [0, 1, 2, 3, 4, 5]
-_LEFT_EYE = [3, 2, 1, 0, 5, 4]
-
 
 def landmarks(identity: Tensor, pose: Tensor, expression: Tensor, size: int) -> Tensor:
     """Where the 68 points of the iBUG scheme lie, hidden or not.
@@ -71,20 +68,20 @@ def _points(person: Identity, motion: Expression) -> Tensor:
     brows = on(parts.face, -away, line).flip(1), on(parts.face, away, line)
 
     broad, tip = (value[..., 0] for value in anatomy.nose_tip(person))
-    solid = parts.face + parts.nose
-    bridge = on(solid, at(0.0), tip + (0.12 - tip) * at(1.0, 0.67, 0.33, 0.0)).flip(1)
+    both = parts.face + parts.nose
+    bridge = on(both, at(0.0), tip + (0.12 - tip) * at(1.0, 0.67, 0.33, 0.0)).flip(1)
     base = on(
-        solid, broad * at(-1.2, -0.60, 0.0, 0.60, 1.2), tip - at(0.03, 0.038, 0.05, 0.038, 0.03)
+        both, broad * at(-1.2, -0.60, 0.0, 0.60, 1.2), tip - at(0.03, 0.038, 0.05, 0.038, 0.03)
     )
 
     middle, big = anatomy.eye_middle(flat_person)
     u = at(-1.0, -0.36, 0.36, 1.0, 0.36, -0.36) * anatomy.EYE_HALF * big
     lids = anatomy.eye(u, flat_person, flat_motion)
-    height_ = torch.where(at(0, 1, 1, 0, 0, 0) > 0, lids.top, lids.bottom)
-    left = on(parts.face, middle + u, height_)
-    right = on(parts.face, -middle - u, height_)[:, [3, 2, 1, 0, 5, 4]]
+    edge = torch.where(at(0, 1, 1, 0, 0, 0) > 0, lids.top, lids.bottom)
+    left = on(parts.face, middle + u, edge)
+    right = on(parts.face, -middle - u, edge)[:, [3, 2, 1, 0, 5, 4]]
 
-    half, inner = (value for value in anatomy.mouth_half(flat_person, flat_motion))
+    half, inner = anatomy.mouth_half(flat_person, flat_motion)
     x = half * at(-1.0, -0.62, -0.27, 0.0, 0.27, 0.62, 1.0)
     outline = anatomy.mouth(x, flat_person, flat_motion)
     x_in = inner * at(-1.0, -0.5, 0.0, 0.5, 1.0)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from talkingface.data.synthetic.palette import Inks
@@ -67,30 +66,22 @@ class Ground(NamedTuple):
         self,
         x: tuple[Tensor | float, Tensor | float],
         y: tuple[Tensor | float, Tensor | float],
-        z: tuple[float, float],
+        z: tuple[Tensor | float, Tensor | float],
     ) -> "Ground | None":
         """The pixels that can show a block of the head, given by its ends along x, y and z."""
-        one = torch.ones_like(self.view.pixel)
-        ends = [(one * low, one * high) for low, high in (x, y, z)]
-        middle = self.view.turned(tuple((low + high) / 2 for low, high in ends))  # type: ignore[arg-type]
-        halves = [(high - low) / 2 for low, high in ends]
-        reach = [
-            sum(entry.abs() * half for entry, half in zip(row, halves, strict=True))
-            for row in self.view.rotation[:2]
-        ]
-        box = self.view.box(
-            middle[0] - reach[0], middle[0] + reach[0], middle[1] - reach[1], middle[1] + reach[1]
-        )
+        box = self.view.block(x, y, z)
         return None if box is None else self.crop(box)
 
     def crop(self, box: Box) -> "Ground":
         """The same for a part of the picture."""
-        rows, columns = box
-        cut = [
-            plane[..., rows, columns]
-            for plane in (self.picture, self.x, self.y, self.front, self.sharpness)
-        ]
-        return Ground(self.view.crop(box), *cut, self.inks, self.person, self.motion)
+        return self._replace(
+            view=self.view.crop(box),
+            picture=self.picture[..., box.rows, box.columns],
+            x=self.x[:, box.rows, box.columns],
+            y=self.y[:, box.rows, box.columns],
+            front=self.front[:, box.rows, box.columns],
+            sharpness=self.sharpness[:, box.rows, box.columns],
+        )
 
     def cover(self, distance: Tensor) -> Tensor:
         """Share of each pixel within a shape on the face."""

@@ -65,6 +65,22 @@ class View:
             return None
         return Box(slice(start_y, end_y), slice(start_x, end_x))
 
+    def block(
+        self,
+        x: tuple[Tensor | float, Tensor | float],
+        y: tuple[Tensor | float, Tensor | float],
+        z: tuple[Tensor | float, Tensor | float],
+    ) -> Box | None:
+        """Pixels that can show a block of the part, given by its ends along x, y and z."""
+        one = torch.ones_like(self.pixel)
+        (x0, x1), (y0, y1), (z0, z1) = ((one * low, one * high) for low, high in (x, y, z))
+        middle = self.turned(((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2))
+        right, up = (
+            (r[0].abs() * (x1 - x0) + r[1].abs() * (y1 - y0) + r[2].abs() * (z1 - z0)) / 2
+            for r in self.rotation[:2]
+        )
+        return self.box(middle[0] - right, middle[0] + right, middle[1] - up, middle[1] + up)
+
     def turned(self, point: Triple) -> Triple:
         """A point of the part in the camera's x, y, z."""
         x, y, z = point
@@ -88,9 +104,9 @@ def rotation(pose: Tensor) -> tuple[Triple, Triple, Triple]:
     x = (cy, -sy * sp, sy * cp)
     y = (torch.zeros_like(cp), cp, sp)
     z = (-sy, -cy * sp, cy * cp)
-    turned = tuple(cr * a + sr * b for a, b in zip(x, y, strict=True))
-    tilted = tuple(cr * b - sr * a for a, b in zip(x, y, strict=True))
-    return turned, tilted, z  # type: ignore[return-value]
+    right = cr * x[0] + sr * y[0], cr * x[1] + sr * y[1], cr * x[2] + sr * y[2]
+    up = cr * y[0] - sr * x[0], cr * y[1] - sr * x[1], cr * y[2] - sr * x[2]
+    return right, up, z
 
 
 def look(pose: Tensor, size: int) -> tuple[View, View]:
@@ -136,7 +152,9 @@ class Seen:
         self.x, self.y, self.z = view.turned(solid.centre)
         r, squares = view.rotation, [radius * radius for radius in solid.radii]
         s = {
-            (i, j): sum(r[i][k] * r[j][k] * squares[k] for k in range(3))
+            (i, j): r[i][0] * r[j][0] * squares[0]
+            + r[i][1] * r[j][1] * squares[1]
+            + r[i][2] * r[j][2] * squares[2]
             for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
         }
         determinant = s[0, 0] * s[1, 1] - s[0, 1] * s[0, 1]
