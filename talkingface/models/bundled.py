@@ -7,14 +7,19 @@ from pathlib import Path
 import talkingface
 from talkingface.models.weights import sha256
 
-__all__ = ["bundled_names", "declare", "find_bundled"]
+__all__ = ["bundled_folder", "bundled_names", "declare", "find_bundled"]
 
 _SUMS = "SHA256SUMS"
 
 
+def bundled_folder(name: str) -> Path:
+    """Where a model of the package lies, or would lie."""
+    return Path(talkingface.__file__).parent / "weights" / name
+
+
 def bundled_names() -> list[str]:
     """Names of the models in the package."""
-    return sorted(folder.name for folder in _folder().glob("*/") if folder.name[0] not in "._")
+    return sorted(file.parent.name for file in bundled_folder("").glob("*/config.json"))
 
 
 def find_bundled(name: str) -> Path | None:
@@ -27,9 +32,9 @@ def find_bundled(name: str) -> Path | None:
         >>> find_bundled("someone/else") is None
         True
     """
-    if not re.fullmatch(r"\w[\w.-]*", name) or not (_folder() / name).is_dir():
+    folder = bundled_folder(name)
+    if not re.fullmatch(r"\w[\w.-]*", name) or not folder.is_dir():
         return None
-    folder = _folder() / name
     declared = _read_sums()
     for file in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
         expected = declared.get(f"{name}/{file.name}")
@@ -44,21 +49,17 @@ def find_bundled(name: str) -> Path | None:
 
 def declare(name: str) -> None:
     """Write the digests of a model's files into the package's list, in ``sha256sum``'s format."""
-    folder = _folder() / name
+    folder = bundled_folder(name)
     others = {k: v for k, v in _read_sums().items() if not k.startswith(f"{name}/")}
     own = {f"{name}/{file.name}": sha256(file) for file in folder.iterdir()}
     lines = [f"{digest}  {file}\n" for file, digest in sorted((others | own).items())]
-    partial = _folder() / f"{_SUMS}.part"
+    partial = bundled_folder(f"{_SUMS}.part")
     partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, _folder() / _SUMS)
-
-
-def _folder() -> Path:
-    return Path(talkingface.__file__).parent / "weights"
+    os.replace(partial, bundled_folder(_SUMS))
 
 
 def _read_sums() -> dict[str, str]:
     """Declared digest of each file, by its path in the folder of weights."""
-    file = _folder() / _SUMS
+    file = bundled_folder(_SUMS)
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}

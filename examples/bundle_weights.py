@@ -1,0 +1,87 @@
+r"""Put a trained model into the package: float16 weights, a model card, a declared sha256.
+
+    python examples/bundle_weights.py runs/face_reader/model face-reader \
+        --figures runs/readers.json face
+
+The card says what the model's config.json says, and nothing is typed by hand.
+"""
+
+import argparse
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from talkingface.models.bundled import bundled_folder, declare
+from talkingface.models.pretrained import load_pretrained
+
+CARD = """\
+# {name}
+
+{summary}
+
+```python
+from {module} import {cls}
+
+model = {cls}.from_pretrained("{name}")
+```
+
+- Training data: {training_data}. No recording of any person.
+- Command: `{command}`, {steps} steps
+- Size: {millions:.2f} million numbers in float16, {size:.2f} MB
+- Licence: {licence}
+{figures}"""
+
+
+def tabulate(figures: dict[str, dict[str, float]]) -> str:
+    """A table of figures: a row each, a column for each condition."""
+    if not figures:
+        return ""
+    rows = [
+        "",
+        f"| on people never seen | {' | '.join(figures)} |",
+        "|---" * (len(figures) + 1) + "|",
+    ]
+    for name in next(iter(figures.values())):
+        values = " | ".join(f"{column[name]:.3f}" for column in figures.values())
+        rows.append(f"| {name} | {values} |")
+    return "\n".join([*rows, ""])
+
+
+def main() -> None:
+    """Bundle a model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="folder of a trained model")
+    parser.add_argument("name", help="what from_pretrained shall know it by")
+    parser.add_argument(
+        "--figures", nargs=2, metavar=("FILE", "KEY"), help="measured figures, and where they stand"
+    )
+    options = parser.parse_args()
+    model = load_pretrained(options.model)
+    figures: dict[str, Any] = dict(model.saved_facts or {}).get("figures") or {}
+    if options.figures:
+        figures = json.loads(Path(options.figures[0]).read_text(encoding="utf-8"))
+        figures = figures[options.figures[1]]
+    facts = {"licence": "Apache-2.0", "class_names": None, "figures": figures}
+    folder = model.save_pretrained(bundled_folder(options.name), dtype="float16", **facts)
+    weights = folder / "model.safetensors"
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    cls = type(model)
+    card = CARD.format(
+        **{"steps": "unknown", **saved},
+        name=options.name,
+        summary=(inspect.getdoc(cls) or "").partition("\n")[0],
+        module=cls.__module__,
+        cls=cls.__name__,
+        millions=sum(tensor.numel() for tensor in load_file(weights).values()) / 1e6,
+        size=weights.stat().st_size / 1e6,
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    declare(options.name)
+    print(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The identity reader: a unit vector that says who somebody is."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from talkingface.data.batch import Batch
+from talkingface.metrics.probe import VerificationAUC
+from talkingface.models.experts.readers.augmentation import degrade, reframe
+from talkingface.models.experts.readers.networks import IdentityNetwork
+from talkingface.models.experts.readers.reader import Reader
+
+
+class IdentityReader(Reader):
+    r"""Embed the synthetic corpus's faces so that frames of one person point the same way.
+
+    Trained to tell the training people apart by the large-margin cosine loss,
+
+    .. math::
+        \mathcal{L} = -\log\frac{e^{s(\cos\theta_y - m)}}
+        {e^{s(\cos\theta_y - m)} + \sum_{j\neq y} e^{s\cos\theta_j}}
+
+    Args:
+        num_identities: Number of people to train on.
+        image_size: Side at which frames are read, a multiple of 16.
+        channels: Channels of the encoder's stages.
+        blocks: Residual blocks of each stage.
+        dim: Size of the embedding.
+        scale: s.
+        margin: m.
+        augment: Mirror, shift, scale and degrade the frames in training.
+        lr: Largest learning rate.
+
+    References:
+        Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", 2018,
+        eq. 4, https://arxiv.org/abs/1801.09414
+
+    Example:
+        >>> reader = IdentityReader(10, 32, channels=(8, 8), dim=4).eval()
+        >>> reader(torch.rand(2, 3, 64, 64)).norm(dim=1).allclose(torch.ones(2))
+        True
+    """
+
+    def __init__(
+        self,
+        num_identities: int,
+        image_size: int = 96,
+        channels: tuple[int, ...] = (32, 64, 128, 192),
+        blocks: int = 1,
+        dim: int = 128,
+        scale: float = 24.0,
+        margin: float = 0.2,
+        augment: bool = True,
+        lr: float = 3e-3,
+    ) -> None:
+        super().__init__(image_size, lr)
+        self.save_hyperparameters()
+        self.networks = IdentityNetwork(channels, blocks, dim)
+        self.people = nn.Parameter(torch.randn(num_identities, dim))
+        self.scale, self.margin, self.augment = scale, margin, augment
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames (N, 3, S, S) in [-1, 1], of any size: unit rows (N, dim).
+
+        Raises:
+            ValueError: If the frames have another shape or range.
+        """
+        return self.networks(self.fit_size(frames))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Large-margin cosine loss over all frames."""
+        frames = self.fit_size(batch["video"].flatten(0, 1))
+        labels = batch["identity"].repeat_interleave(batch["video"].shape[1])
+        if self.augment:
+            frames = torch.where(
+                torch.rand(len(frames), 1, 1, 1, device=frames.device) < 0.5,
+                frames.flip(-1),
+                frames,
+            )
+            frames, _ = reframe(frames, frames.new_zeros(len(frames), 1, 2), shift=0.06, zoom=0.12)
+            frames = degrade(frames)
+        cosines = self.networks(frames) @ F.normalize(self.people, dim=1).T
+        margin = self.margin * F.one_hot(labels, len(self.people))
+        loss = F.cross_entropy(self.scale * (cosines - margin), labels)
+        accuracy = (cosines.argmax(1) == labels).float().mean()
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the pairs of the epoch before."""
+        self._vectors: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect embeddings of people who are not trained on."""
+        self._vectors.append(self(batch["video"].flatten(0, 1)).detach())
+        self._labels.append(batch["identity"].repeat_interleave(batch["video"].shape[1]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how well frames of one person are told from frames of two, and their cosines."""
+        cosines, same = pair_cosines(torch.cat(self._vectors), torch.cat(self._labels))
+        if same.any() and not same.all():
+            auc = VerificationAUC()
+            auc.update(cosines, same)
+            self.log("val/auc", auc.compute(), prog_bar=True)
+            self.log("val/cosine_same", cosines[same].mean())
+            self.log("val/cosine_different", cosines[~same].mean())
+
+
+def pair_cosines(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines of all pairs of unit vectors, and which pairs have one label.
+
+    Shape:
+        - vectors: (N, D)
+        - labels: (N,)
+        - output: (N * (N - 1) / 2,) both
+
+    Example:
+        >>> vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> pair_cosines(vectors, torch.tensor([7, 7, 8]))
+        (tensor([1., 0., 0.]), tensor([ True, False, False]))
+    """
+    rows, columns = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
+    return (vectors @ vectors.T)[rows, columns], labels[rows] == labels[columns]
