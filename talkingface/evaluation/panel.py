@@ -21,6 +21,9 @@ from talkingface.metrics import (
     FewScaleMSSSIM,
     LandmarkDetector,
 )
+from talkingface.metrics.detectors import MODEL as LANDMARKS
+from talkingface.metrics.dlib_identity import MODEL as RECOGNITION
+from talkingface.metrics.dlib_identity import DlibIdentity, find_model
 from talkingface.models.experts.readers import FaceReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.experts.syncnet.syncnet import SyncNet
@@ -66,7 +69,7 @@ def open_panel(
 
     Args:
         drawn: Whether the faces are drawn ones. The package's own networks read these, and dlib's
-            landmarks real ones.
+            real ones (extra ``eval``).
         size: Side of the evaluation crop.
         device: Where networks run.
         face: A :class:`~talkingface.models.experts.readers.FaceReader`.
@@ -133,10 +136,10 @@ def _add_landmarks(panel: Panel, face: Expert | None, device: torch.device) -> N
     panel.absent["motion"] = f"{_CORPUS_ONLY}, and only drawn faces have exact truth"
     try:
         panel.landmarks = DlibLandmarks()
+        panel.readers[panel.landmarks.name] = describe(panel.landmarks, find_model(LANDMARKS))
+        panel.scorers.append(LandmarkScorer(panel.landmarks))
     except ImportError as error:
         panel.absent["LMD and the face's region"] = str(error)
-        return
-    panel.scorers.append(LandmarkScorer(panel.landmarks))
 
 
 def _add_sync(
@@ -156,8 +159,12 @@ def _add_sync(
 
 
 def _add_identity(panel: Panel, identity: Expert | None, device: torch.device) -> None:
-    if identity is None:
-        panel.absent["CSIM"] = f"{_CORPUS_ONLY}; give one for real faces with --identity"
+    if identity is not None:
+        panel.scorers.append(IdentityScorer(*_open(panel, identity, None, device)))
         return
-    reader, name = _open(panel, identity, None, device)
-    panel.scorers.append(IdentityScorer(reader, name))
+    try:
+        embed = DlibIdentity()
+        panel.readers[embed.name] = describe(embed, find_model(RECOGNITION))
+        panel.scorers.append(IdentityScorer(embed, embed.name))
+    except ImportError as error:
+        panel.absent["CSIM"] = f"{error}, or give a network with --identity"

@@ -14,7 +14,7 @@ from talkingface.models.bundled import find_bundled
 from talkingface.models.pretrained import class_name
 from talkingface.models.weights import sha256
 
-PACKAGES = ("torch", "torchvision", "torchmetrics", "kornia", "lpips", "av")
+PACKAGES = ("torchvision", "torchmetrics", "kornia", "lpips", "av")
 """Packages that numbers depend on."""
 
 
@@ -68,6 +68,7 @@ def versions(device: torch.device) -> dict[str, str]:
     return {
         "talkingface": talkingface.__version__,
         "python": platform.python_version(),
+        "torch": str(torch.__version__),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
     }

@@ -80,13 +80,16 @@ class Results:
     ) -> None:
         """Take in what was measured on a case; a measure without a number is a failure."""
         self._rows.clear()
+        empty = []
         for measure, numbers in measured.items():
             found = self.values.setdefault((protocol, model, measure), {})
             if any(math.isnan(number) for number in numbers):
-                reason = f"no {title(measure)}: no face was found in any frame"
-                self.failures.append(Failure(protocol, model, case, reason))
+                empty.append(title(measure))
             else:
                 found[case] = numbers
+        if empty:
+            reason = f"no face was found in any frame, so no {', '.join(empty)}"
+            self.failures.append(Failure(protocol, model, case, reason))
 
     def names(self) -> list[str]:
         """Names of all rows: floors, models, ceiling."""
