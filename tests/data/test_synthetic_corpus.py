@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from talkingface.cli import main
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import to_float, to_uint8
 from talkingface.data.datasets.index import index_clips
-from talkingface.data.datasets.lrw import find_lrw_clips, read_word_seconds
+from talkingface.data.datasets.lrw import Split, find_lrw_clips, read_word_seconds
 from talkingface.data.synthetic.clip import SyntheticClip, cross
 from talkingface.data.synthetic.dataset import (
     PEOPLE,
@@ -383,10 +383,12 @@ def test_lrw_layout(tmp_path: Path) -> None:
         spans = {w: end - start for w, start, end in words if start < 0.58 < end}
         assert lines[-1].endswith(" seconds")
         assert read_word_seconds(film) == pytest.approx(spans[word.lower()], abs=0.006)
-    for part, count in (("train", 4), ("val", 2), ("test", 2)):
+    for part in get_args(Split):
         found = find_lrw_clips(str(tmp_path), part)
         assert [file.path for file, _ in found] == [str(f) for f in films if part in f.parts]
-        assert len(found) == count and {word.lower() for _, word in found} <= set(WORDS)
+        assert len(found) == (4 if part == "train" else 2) and {
+            word.lower() for _, word in found
+        } <= set(WORDS)
     assert len(index_clips([file for file, _ in found])[0]) == 2
     with pytest.raises(FileNotFoundError, match=r"no val clips of LRW.*robots\.ox\.ac\.uk"):
         find_lrw_clips(str(tmp_path / "lipread_mp4" / "WORD"), "val")

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from talkingface.data.datasets.index import ClipFile
 
+Split = Literal["train", "val", "test"]
 LAYOUT = "[lipread_mp4/]<WORD>/{train,val,test}/<WORD>_<number>.mp4 with <WORD>_<number>.txt"
 """Where the corpus's own archive puts the clips, below the root."""
 
@@ -23,7 +24,7 @@ class WordFile(NamedTuple):
     word: str
 
 
-def find_lrw_clips(root: str, split: Literal["train", "val", "test"]) -> list[WordFile]:
+def find_lrw_clips(root: str, split: Split) -> list[WordFile]:
     """Find the clips of a split of LRW in the corpus's own folders, sorted by name.
 
     Args:
