@@ -69,7 +69,7 @@ def _points(person: Identity, motion: Expression) -> Tensor:
 
     broad, tip = (value[..., 0] for value in anatomy.nose_tip(person))
     both = parts.face + parts.nose
-    bridge = on(both, at(0.0), tip + (0.12 - tip) * at(1.0, 0.67, 0.33, 0.0)).flip(1)
+    bridge = on(both, at(0.0), tip + (0.12 - tip) * at(1.0, 0.67, 0.33, 0.0))
     base = on(
         both, broad * at(-1.2, -0.60, 0.0, 0.60, 1.2), tip - at(0.03, 0.038, 0.05, 0.038, 0.03)
     )

@@ -7,28 +7,31 @@ from talkingface.data.synthetic.traits import Identity
 
 CODE: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 0),
-    "clothes": (0, 0, 128),
-    "neck": (128, 64, 0),
-    "hair": (64, 0, 128),
-    "skin": (255, 192, 128),
-    "ears": (255, 128, 64),
-    "right brow": (0, 128, 0),
-    "left brow": (0, 255, 0),
+    "clothes": (255, 128, 192),
+    "neck": (128, 255, 0),
+    "hair": (64, 255, 192),
+    "skin": (0, 192, 192),
+    "ears": (192, 0, 0),
+    "right brow": (64, 0, 64),
+    "left brow": (255, 255, 128),
     "eye white": (255, 255, 255),
-    "iris": (0, 128, 255),
-    "pupil": (0, 0, 255),
-    "nose": (192, 160, 0),
-    "nostrils": (96, 96, 0),
-    "upper lip": (255, 0, 0),
-    "lower lip": (255, 0, 255),
-    "mouth": (128, 0, 64),
-    "teeth": (192, 255, 255),
-    "tongue": (255, 128, 192),
-    "beard": (0, 96, 96),
-    "moustache": (0, 192, 160),
-    "glasses": (255, 255, 0),
+    "iris": (64, 192, 255),
+    "pupil": (128, 0, 128),
+    "nose": (192, 128, 255),
+    "nostrils": (0, 64, 255),
+    "upper lip": (0, 255, 64),
+    "lower lip": (255, 0, 192),
+    "mouth": (255, 192, 0),
+    "teeth": (255, 64, 64),
+    "tongue": (0, 192, 0),
+    "beard": (192, 255, 64),
+    "moustache": (192, 0, 255),
+    "glasses": (0, 0, 192),
 }
-"""Colour of each part in the palette "code", RGB in 0..255."""
+"""Colour of each part in the palette "code", RGB in 0..255.
+
+On an edge two parts mix; no mixture of parts that touch comes near the colour of a third.
+"""
 
 Chain = tuple[tuple[float, float, float], ...]
 
