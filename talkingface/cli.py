@@ -179,6 +179,7 @@ def _parser() -> Parser:
         help="find the face in real clips, or they are cropped already (default: %(default)s)",
     )
     compare.add_argument("--alexnet", help="AlexNet's weights, for LPIPS")
+    compare.add_argument("--vgg16", help="VGG-16's weights, for FID")
     compare.add_argument("--syncnet", help="the official syncnet_v2.model, for LSE")
     for name, text in (
         ("sync", "sync expert, for LSE and retrieval"),
@@ -308,6 +309,7 @@ def _compare(options: argparse.Namespace) -> int:
         options.sync,
         options.syncnet,
         options.alexnet,
+        options.vgg16,
         options.videos,
         command=options.command_line,
     )

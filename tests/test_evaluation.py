@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models import vgg16
 
 from talkingface.cli import main
 from talkingface.data.faces import CropTemplate, FaceTrack
@@ -21,6 +22,7 @@ from talkingface.data.synthetic.dataset import PEOPLE as SPLITS
 from talkingface.data.synthetic.dataset import make_clip
 from talkingface.data.video import VideoClip, VideoWriter
 from talkingface.evaluation import compare
+from talkingface.evaluation.fid_scorer import FIDScorer, VGG16Pool
 from talkingface.evaluation.footage import EVALUATION_CROP, CorpusFootage, FileFootage, outline
 from talkingface.evaluation.measures import bootstrap, mean, pooled_correlation
 from talkingface.evaluation.protocols import (
@@ -38,6 +40,7 @@ from talkingface.evaluation.representation import (
     retrieve_sources,
 )
 from talkingface.evaluation.results import COPY, GROUND_TRUTH, wrong_audio
+from talkingface.metrics import FID
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS
@@ -177,7 +180,7 @@ def test_the_record_repeats_it(report: Path) -> None:
     assert record["command"].startswith("talkingface compare --models first=")
     assert len(record["clips"]) == 3 and record["failed clips"] == {}
     assert record["versions"]["torch"] == torch.__version__
-    assert {"LPIPS", "CPBD"} == set(record["not measured"])
+    assert {"LPIPS", "CPBD", "FID"} == set(record["not measured"])
 
 
 class Still(PCAVS):
@@ -451,3 +454,19 @@ def test_a_leak_is_measured() -> None:
     scores = measure_leak((leaky[:80], words[:80]), (leaky[80:], words[80:]))
     assert scores["leak_accuracy"] > 0.9 and scores["leak_chance"] == pytest.approx(0.25)
     assert measure_leak((clean[:80], words[:80]), (clean[80:], words[80:]))["leak_accuracy"] < 0.6
+
+
+def test_the_fid_of_a_row_is_that_of_all_its_frames(tmp_path: Path) -> None:
+    torch.save(vgg16().state_dict(), tmp_path / "vgg16.pth")
+    scorer = FIDScorer(VGG16Pool(tmp_path / "vgg16.pth").eval(), "vgg16")
+    clips = torch.rand(2, 3, 3, 32, 32) * 2 - 1
+    for case, frames in zip("ab", clips, strict=True):
+        scorer.collect("same", case, frames, frames)
+        scorer.collect("darker", case, frames * 0.2 - 0.8, frames)
+    wanted = FID(scorer.features, "vgg16")
+    wanted.update(clips.flatten(0, 1) * 0.2 - 0.8, clips.flatten(0, 1))
+    with torch.no_grad():
+        found = {key: next(iter(value.values())) for key, value in scorer.finish().items()}
+    assert found["same", "a"] == found["same", "b"] == pytest.approx((0.0,), abs=1e-3)
+    assert found["darker", "a"] == pytest.approx((float(wanted.compute()),), rel=1e-3)
+    assert scorer.finish() == {}

@@ -45,6 +45,7 @@ def compare(
     sync: Expert | None = None,
     syncnet: str | Path | None = None,
     alexnet: str | Path | None = None,
+    vgg16: str | Path | None = None,
     shown: int = 3,
     command: str = "",
 ) -> list[Row]:
@@ -68,11 +69,12 @@ def compare(
         device: ``"cpu"``, ``"cuda"``...; ``"auto"`` takes a GPU if there is one.
         crop: Of real clips: ``"detect"`` to find the face, ``"none"`` for clips that are cropped.
         method: ``package.module:Class`` of models that are not the library's own.
-        face: See :func:`~talkingface.evaluation.panel.open_panel`, as for the four that follow.
+        face: See :func:`~talkingface.evaluation.panel.open_panel`, as for the five that follow.
         identity: A network that embeds faces.
         sync: A sync expert.
         syncnet: The official SyncNet's file.
         alexnet: AlexNet's weights.
+        vgg16: VGG-16's weights.
         shown: Cases of each protocol whose videos are kept.
         command: What the report says to have been the command.
 
@@ -97,7 +99,7 @@ def compare(
     }
     drawn = str(data) == SYNTHETIC
     chosen = choose_protocols(protocols, drawn, generators.values())
-    panel = open_panel(drawn, size, where, face, identity, sync, syncnet, alexnet)
+    panel = open_panel(drawn, size, where, face, identity, sync, syncnet, alexnet, vgg16)
     footage: Sequence[Footage]
     unusable: dict[str, str] = {}
     if drawn:

@@ -83,6 +83,7 @@ class Measure:
         unit: Of the value.
         digits: Decimals that a report shows.
         cap: Value that stands for infinity, which a plot leaves out of its scale.
+        whole: Whether it is of the whole set, so that single clips have no value of their own.
         reduce: From the clips' numbers (..., N, k) to one value (...).
     """
 
@@ -95,6 +96,7 @@ class Measure:
     unit: str = field(default="", compare=False)
     digits: int = field(default=3, compare=False)
     cap: float = field(default=math.inf, compare=False)
+    whole: bool = field(default=False, compare=False)
     reduce: Callable[[Tensor], Tensor] = field(default=mean, compare=False)
 
     @property

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from talkingface.evaluation.face_scorers import DrawnFaceScorer, LandmarkScorer
+from talkingface.evaluation.fid_scorer import FIDScorer, VGG16Pool
 from talkingface.evaluation.record import describe
 from talkingface.evaluation.scorers import FrameScorer, IdentityScorer, Scorer
 from talkingface.evaluation.sync_scorer import SyncScorer
@@ -64,6 +65,7 @@ def open_panel(
     sync: Expert | None = None,
     syncnet: str | Path | None = None,
     alexnet: str | Path | None = None,
+    vgg16: str | Path | None = None,
 ) -> Panel:
     """Open all scorers that there are networks for; the others are named.
 
@@ -78,6 +80,7 @@ def open_panel(
         sync: A :class:`~talkingface.models.experts.syncnet.expert.SyncExpert`.
         syncnet: The official ``syncnet_v2.model``, for LSE as papers report it.
         alexnet: torchvision's AlexNet weights, for LPIPS.
+        vgg16: torchvision's VGG-16 weights, for FID.
 
     Raises:
         FileNotFoundError: If there is nothing at a path.
@@ -89,6 +92,12 @@ def open_panel(
         identity = identity or CORPUS_EXPERTS["identity"]
         sync = sync or CORPUS_EXPERTS["sync"]
     _add_picture(panel, size, alexnet, device)
+    if vgg16 is None:
+        panel.absent["FID"] = "no VGG-16 weights were given (--vgg16)"
+    else:
+        network = VGG16Pool(vgg16).to(device).eval()
+        panel.readers["vgg16"] = describe(network, vgg16)
+        panel.scorers.append(FIDScorer(network, "vgg16"))
     _add_landmarks(panel, face, device)
     _add_sync(panel, sync, syncnet, device)
     _add_identity(panel, identity, device)

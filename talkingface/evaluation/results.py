@@ -97,8 +97,10 @@ class Results:
         return [COPY, *wrong, *self.models, GROUND_TRUTH]
 
     def measures(self, protocol: str) -> list[Measure]:
-        """What was measured under a protocol, in order."""
-        return list(dict.fromkeys(key[2] for key in self.values if key[0] == protocol))
+        """What was measured under a protocol, group by group."""
+        found = list(dict.fromkeys(key[2] for key in self.values if key[0] == protocol))
+        groups = list(dict.fromkeys(measure.group for measure in found))
+        return sorted(found, key=lambda measure: groups.index(measure.group))
 
     def row(self, protocol: str, model: str, measure: Measure) -> Row | None:
         """A number of the table, if there is one."""
@@ -114,6 +116,9 @@ class Results:
         if not found:
             return Row(*names, math.nan, math.nan, math.nan, math.nan, 0, failed)
         values = torch.tensor(list(found.values()))
+        if measure.whole:
+            value = measure.of(values)
+            return Row(*names, value, math.nan, math.nan, math.nan, len(found), failed)
         single = measure.reduce(values[:, None])
         single = single[~single.isnan()]
         std = float(single.std()) if len(single) > 1 else math.nan
@@ -172,6 +177,7 @@ def write_clips(path: Path, results: Results) -> None:
     rows = [
         (model, protocol, case, m.metric, m.profile, m.region, m.of(torch.tensor([numbers])))
         for (protocol, model, m), found in results.values.items()
+        if not m.whole
         for case, numbers in found.items()
     ]
     columns = ("model", "protocol", "clip", "metric", "profile", "region", "value")
