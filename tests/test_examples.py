@@ -33,6 +33,12 @@ def test_draw_synthetic_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {path.suffix for path in tmp_path.iterdir()} == {".mp4", ".safetensors", ".png"}
 
 
+def test_draw_identities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--folder", tmp_path, "--people", 2, "--size", 32)
+    run("draw_identities.py", *arguments, monkeypatch=monkeypatch)
+    assert {path.stem for path in tmp_path.iterdir()} == {"identities", "visemes", "poses"}
+
+
 def test_read_lips(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--identities", 1, "--takes", 4, "--size", 32, "--epochs", 2, "--workers", 0)
     run("read_lips.py", *arguments, monkeypatch=monkeypatch)
