@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-PART = 8
-"""Frames that are worked on at a time, so that long clips need no more memory than short ones."""
+PART = 2
+"""Frames that are worked on at a time, so that long clips need no more memory than short ones.
+
+Few, so that at 256 px every intermediate is memory that is used again and not asked for anew.
+"""
 MARGIN = 0.01
 """How far frames may lie outside [-1, 1]; they are clipped."""
 
