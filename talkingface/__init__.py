@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
     from talkingface.data.synthetic.datamodule import SyntheticDataModule
     from talkingface.models.experts.identity import IdentityClassifier
+    from talkingface.models.experts.syncnet.expert import SyncExpert
+    from talkingface.models.experts.syncnet.syncnet import SyncNet
     from talkingface.models.pc_avs.module import PCAVS
     from talkingface.models.pc_avs.sync import PCAVSSync
 
@@ -22,6 +24,8 @@ __all__ = [
     "FolderDataModule",
     "IdentityClassifier",
     "PCAVSSync",
+    "SyncExpert",
+    "SyncNet",
     "SyntheticDataModule",
     "VoxCeleb2DataModule",
 ]
@@ -30,6 +34,8 @@ _HOME = {
     "PCAVS": "talkingface.models.pc_avs.module",
     "PCAVSSync": "talkingface.models.pc_avs.sync",
     "IdentityClassifier": "talkingface.models.experts.identity",
+    "SyncExpert": "talkingface.models.experts.syncnet.expert",
+    "SyncNet": "talkingface.models.experts.syncnet.syncnet",
     "FolderDataModule": "talkingface.data.datamodules",
     "VoxCeleb2DataModule": "talkingface.data.datamodules",
     "SyntheticDataModule": "talkingface.data.synthetic.datamodule",

@@ -147,10 +147,10 @@ def test_two_processes_resume_bit_equal(tiny: Tiny, two_processes: Path) -> None
 # ------------------------------------------------------------------------------ stop and resume
 
 
-def folder_data(clips: Path, workers: int) -> FolderDataModule:
+def folder_data(clips: Path, workers: int, frames: int) -> FolderDataModule:
     """Six batches per epoch."""
     return FolderDataModule(
-        str(clips), SIZE, FRAMES, batch_size=2, num_workers=workers, windows_per_clip=3
+        str(clips), SIZE, frames, batch_size=2, num_workers=workers, windows_per_clip=3
     )
 
 
@@ -171,7 +171,8 @@ def train_on(
         "enable_checkpointing": True,
     }
     path = str(ckpt) if ckpt else None
-    fit(model, folder_data(clips, workers), path, **options).save_checkpoint(folder / "end.ckpt")
+    data = folder_data(clips, workers, tiny.frames)
+    fit(model, data, path, **options).save_checkpoint(folder / "end.ckpt")
     return comparable(folder / "end.ckpt")
 
 
@@ -262,7 +263,7 @@ def test_both_players_move(tiny: Tiny) -> None:
 def test_bfloat16_keeps_weights_finite(tiny: Tiny) -> None:
     model = tiny(**tiny.random)
     start = {name: value.clone() for name, value in model.named_parameters()}
-    fit(model, loader(4, 2), precision="bf16-mixed")
+    fit(model, loader(4, 2, frames=tiny.frames), precision="bf16-mixed")
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert all(value.dtype == torch.float32 for value in model.parameters())
     assert any(not value.equal(start[name]) for name, value in model.named_parameters())

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, default_collate
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.models.components.stylegan2 import Synthesis
 from talkingface.models.experts.identity import IdentityClassifier
+from talkingface.models.experts.readers import FaceReader, IdentityReader
+from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS
 from talkingface.models.pc_avs.sync import PCAVSSync
 
@@ -32,6 +34,7 @@ class Tiny:
         quiet: Arguments that turn off augmentation.
         separate: Arguments that turn off the terms that compare a batch's items.
         stages: Names of ``initialise``'s arguments, and the stages they take.
+        frames: Frames of a window.
     """
 
     cls: Any
@@ -40,6 +43,7 @@ class Tiny:
     quiet: Mapping[str, Any] = field(default_factory=dict)
     separate: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, "Tiny"] = field(default_factory=dict)
+    frames: int = FRAMES
 
     def __call__(self, **overrides: Any) -> Any:
         """Make the module."""
@@ -76,6 +80,19 @@ class _Still(LightningModule):
         parts = [getattr(self, name) for name in players if hasattr(self, name)]
         optimizers = [SGD(part.parameters(), lr=0.1) for part in parts]
         return optimizers if len(optimizers) > 1 else optimizers[0]
+
+
+class FaceReaderOfFilms(FaceReader):
+    """A face reader for films without labels: they are drawn, the same for the same windows."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Add labels."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        draw = torch.Generator().manual_seed(int(batch["start"].sum()))
+        shape = batch["video"].shape[:2]
+        sizes = {"landmarks": (68, 2), "pose": (6,), "expression": (10,), "gaze": (2,), "blink": ()}
+        labels = {key: torch.rand(*shape, *size, generator=draw) for key, size in sizes.items()}
+        return {**batch, **labels}
 
 
 IDENTITY = Tiny(
@@ -128,8 +145,14 @@ PC_AVS = Tiny(
     stages={"identity": IDENTITY, "sync": SYNC},
 )
 
+READER = {"image_size": SIZE, "channels": (8, 8, 16, 16)}
+FACE_READER = Tiny(FaceReaderOfFilms, {**READER, "pyramid": 8, "hidden": 16})
+IDENTITY_READER = Tiny(IdentityReader, {**READER, "num_identities": IDENTITIES, "dim": 8})
+
+SYNC_EXPERT = Tiny(SyncExpert, {"width": 2}, quiet={"augment": False}, frames=7)
+
 METHODS = [PC_AVS]
-STAGES = [IDENTITY, SYNC]
+STAGES = [IDENTITY, SYNC, FACE_READER, IDENTITY_READER, SYNC_EXPERT]
 
 
 def label(tiny: Tiny) -> str:
@@ -144,21 +167,21 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
 
 
-def items(count: int, start: int = 0) -> list[dict[str, Any]]:
+def items(count: int, start: int = 0, frames: int = FRAMES) -> list[dict[str, Any]]:
     """Random items of a batch, the same for the same number."""
-    samples = FRAMES * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
+    samples = frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
     made = []
     for number in range(start, start + count):
         draw = torch.Generator().manual_seed(number)
 
-        def frames(amount: int, draw: torch.Generator = draw) -> Tensor:
+        def pictures(amount: int, draw: torch.Generator = draw) -> Tensor:
             coarse = torch.rand(amount, 3, 4, 4, generator=draw) * 2 - 1
             return torch.nn.functional.interpolate(coarse, (SIZE, SIZE))
 
         made.append(
             {
-                "video": frames(FRAMES),
-                "source": frames(1),
+                "video": pictures(frames),
+                "source": pictures(1),
                 "audio": 0.1 * torch.randn(samples, generator=draw),
                 "audio_gain": torch.rand((), generator=draw) + 0.5,
                 "clip": f"clip {number}",
@@ -169,9 +192,9 @@ def items(count: int, start: int = 0) -> list[dict[str, Any]]:
     return made
 
 
-def loader(count: int, batch_size: int, start: int = 0) -> Any:
+def loader(count: int, batch_size: int, start: int = 0, frames: int = FRAMES) -> Any:
     """Random batches, in order."""
-    return DataLoader(items(count, start), batch_size)  # type: ignore[arg-type]
+    return DataLoader(items(count, start, frames), batch_size)  # type: ignore[arg-type]
 
 
 def trainer(**options: Any) -> Trainer:

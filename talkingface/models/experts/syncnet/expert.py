@@ -19,6 +19,7 @@ from talkingface.models.experts.syncnet.plateau import PlateauWarning
 from talkingface.models.experts.syncnet.syncnet import SyncNet
 from talkingface.models.experts.syncnet.wav2lip import Wav2LipSync
 from talkingface.models.reproducible import ReproducibleModule
+from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_state_dict_file
 
 # Of a checkpoint of the authors' training: weights, the optimizer's state and counters.
@@ -112,6 +113,20 @@ class SyncExpert(ReproducibleModule):
         state, _ = convert_state_dict(state, _WAV2LIP_RULES, expert.networks.state_dict())
         expert.networks.load_state_dict(state)
         return expert.eval()
+
+    def initialise(self, expert: str | Path) -> Self:
+        """Start from the weights of another expert of the same architecture and width.
+
+        Args:
+            expert: A saved model or a checkpoint; its path is not kept.
+
+        Raises:
+            FileNotFoundError: If there is no such model.
+            ValueError: If it does not fit.
+        """
+        other = SyncExpert.from_pretrained(expert)
+        transfer(other.networks.state_dict(), self.networks, str(expert))
+        return self
 
     def card(self) -> dict[str, Any]:
         """Facts for ``config.json``."""
@@ -226,15 +241,15 @@ class SyncExpert(ReproducibleModule):
         self.log_dict(scores, prog_bar=True, sync_dist=True, batch_size=len(visual))
 
     def configure_optimizers(self) -> Any:
-        """Adam, and a learning rate that falls to zero."""
-        optimizer = torch.optim.Adam(self.networks.parameters(), self.lr)
-        steps = self.trainer.estimated_stepping_batches
+        """Adam."""
+        return torch.optim.Adam(self.networks.parameters(), self.lr)
 
-        def factor(step: int) -> float:
-            return 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Lower the learning rate along half a cosine, to zero at the end of the last epoch."""
+        epochs = self.trainer.max_epochs
+        if not epochs or epochs < 0:  # no end
+            return
+        # A function of the place in the run, so that a resumed run has the same.
+        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / epochs
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.lr * (0.5 + 0.5 * math.cos(math.pi * min(done, 1)))

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from talkingface.data.batch import SAMPLES_PER_FRAME
+
 Box = tuple[float, float, float, float]
 """Top, left, bottom and right of a crop, as fractions of a frame."""
 
@@ -50,8 +52,9 @@ def crop_mouth(frames: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
 class SyncAugmentation(nn.Module):
     """Vary place, size, sides and colours of a clip's mouth, and loudness and noise of its sound.
 
-    All of a clip's frames are changed alike, so that time is all that tells them apart. All random
-    numbers come from the global torch generators.
+    All of a clip's frames are changed alike, so that time is all that tells them apart. The sound
+    is moved by a fraction of a frame: recordings are out of sync by as much, each by its own, which
+    is not to be learnt by heart. All random numbers come from the global torch generators.
 
     Args:
         box: The mouth.
@@ -60,6 +63,7 @@ class SyncAugmentation(nn.Module):
         zoom: Largest change of the box's size, as a fraction.
         noise: Largest level of white noise, as a fraction of the sound's rms.
         gain: Largest change of loudness in dB.
+        delay: Largest shift of the sound to each side, in frames, below 1.
 
     Shape:
         - video: (B, T, 3, H, W) in [-1, 1]; audio: (B, samples)
@@ -80,10 +84,11 @@ class SyncAugmentation(nn.Module):
         zoom: float = 0.1,
         noise: float = 0.1,
         gain: float = 6.0,
+        delay: float = 0.3,
     ) -> None:
         super().__init__()
         self.box, self.color, self.shift, self.zoom = box, color, shift, zoom
-        self.noise, self.gain = noise, gain
+        self.noise, self.gain, self.delay = noise, gain, delay
 
     def forward(self, video: Tensor, audio: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Augment clips, each in its own way."""
@@ -105,7 +110,11 @@ class SyncAugmentation(nn.Module):
         return max(y - height, 0), max(x - width, 0), min(y + height, 1), min(x + width, 1)
 
     def _vary_sound(self, audio: Tensor) -> Tensor:
-        draw = _uniform(2, len(audio), 1, device=audio.device)
+        draw = _uniform(3, len(audio), 1, device=audio.device)
+        # What goes round at the ends stays within the context that windows do not reach.
+        shift = (self.delay * SAMPLES_PER_FRAME * draw[2]).long()
+        index = torch.arange(audio.shape[1], device=audio.device) + shift
+        audio = audio.gather(1, index % audio.shape[1])
         level = audio.square().mean(1, keepdim=True).sqrt() * self.noise * (draw[0] + 1) / 2
         return (audio + level * torch.randn_like(audio)) * 10 ** (self.gain * draw[1] / 20)
 
