@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models import vgg16
+from torchvision.models.vgg import cfgs, make_layers
 
 from talkingface.cli import main
 from talkingface.data.faces import CropTemplate, FaceTrack
@@ -60,7 +60,7 @@ class Page(HTMLParser):
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.targets += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.targets += [value or "" for name, value in attrs if name in ("src", "href", "poster")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -359,7 +359,7 @@ def folder(tmp_path: Path) -> Path:
     """Three clips of two people, one that is damaged, and one without sound."""
     for name, person in (("anna/1.mp4", 0), ("anna/2.mp4", 0), ("ben/1.mp4", 1)):
         (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
-        make_clip(PEOPLE[person], seconds=0.28).save(tmp_path / "clips" / name, 32)
+        make_clip(PEOPLE[person], seconds=0.12).save(tmp_path / "clips" / name, 32)
     (tmp_path / "clips/ben/damaged.mp4").write_bytes(b"no film")
     with VideoWriter(tmp_path / "clips/ben/silent.mp4", 32, 32) as writer:
         writer.write(torch.zeros(5, 3, 32, 32))
@@ -418,6 +418,15 @@ def test_what_cannot_be_compared(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    assert main(["compare", "--models", "a=x", "a=y", "-o", out]) == 2
+    assert main(["compare", "--models", "nothing", "-o", out, "--device", "cpu"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0].startswith("talkingface: two models are called a")
+    assert errors[1].startswith("talkingface: no model 'nothing'")
+
+
 def test_words_are_recognised_from_either_side() -> None:
     lips = torch.tensor([[3.0, 0.0, 0.0], [2.0, 1.9, 0.0], [0.0, 0.0, 1.0]])
     sound = torch.tensor([[1.0, 0.0, 0.0], [0.0, 3.0, 0.0], [4.0, 0.0, 0.0]])
@@ -457,7 +466,8 @@ def test_a_leak_is_measured() -> None:
 
 
 def test_the_fid_of_a_row_is_that_of_all_its_frames(tmp_path: Path) -> None:
-    torch.save(vgg16().state_dict(), tmp_path / "vgg16.pth")
+    trunk = torch.nn.ModuleDict({"features": make_layers(cfgs["D"])})
+    torch.save(trunk.state_dict(), tmp_path / "vgg16.pth")
     scorer = FIDScorer(VGG16Pool(tmp_path / "vgg16.pth").eval(), "vgg16")
     clips = torch.rand(2, 3, 3, 32, 32) * 2 - 1
     for case, frames in zip("ab", clips, strict=True):

@@ -103,7 +103,7 @@ def compare(
     footage: Sequence[Footage]
     unusable: dict[str, str] = {}
     if drawn:
-        footage = corpus_footage(clips, seconds, seed)
+        footage = corpus_footage(clips, seconds, seed, where)
     else:
         footage, unusable = folder_footage(data, clips, seconds, seed, crop, panel.landmarks, where)
     results = Results(list(generators), unusable=unusable, absent=panel.absent, seed=seed)

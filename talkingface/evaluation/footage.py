@@ -270,10 +270,27 @@ def outline(points: Tensor, size: int) -> Tensor:
     return torch.stack(masks)
 
 
-def corpus_footage(clips: int, seconds: float, seed: int) -> list[CorpusFootage]:
-    """Drawn clips, each of another person whom no training has seen."""
-    people = PEOPLE["test"][:clips]
-    return [CorpusFootage(make_clip(person, seconds=seconds, seed=seed)) for person in people]
+def corpus_footage(
+    clips: int, seconds: float, seed: int, device: str | torch.device = "cpu"
+) -> list[CorpusFootage]:
+    """Drawn clips, each of another person whom no training has seen, drawn on ``device``.
+
+    Example:
+        >>> [item.name for item in corpus_footage(2, seconds=0.4, seed=0)]
+        ['id900000/00000', 'id900001/00000']
+    """
+    made = [make_clip(person, seconds=seconds, seed=seed) for person in PEOPLE["test"][:clips]]
+    return [
+        CorpusFootage(
+            replace(
+                clip,
+                identity=clip.identity.to(device),
+                pose=clip.pose.to(device),
+                expression=clip.expression.to(device),
+            )
+        )
+        for clip in made
+    ]
 
 
 def folder_footage(

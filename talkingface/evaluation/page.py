@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from talkingface.evaluation.measures import Measure
@@ -46,7 +47,7 @@ def page(results: Results, record: dict[str, Any], videos: Sequence[Video]) -> s
         HTML.
     """
     style = files("talkingface.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    heading = ", ".join(results.models)
+    heading = f"Comparison of {', '.join(results.models)}"
     sections = [
         _protocol(results, protocol, [video for video in videos if video.protocol == protocol])
         for protocol in results.cases
@@ -55,7 +56,7 @@ def page(results: Results, record: dict[str, Any], videos: Sequence[Video]) -> s
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(heading)}: comparison</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{escape(heading)}</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n{''.join(body)}</main>\n</body>\n</html>\n"
     )
 
@@ -162,7 +163,8 @@ def _videos(videos: Sequence[Video]) -> str:
         names = "".join(f"<span>{escape(name)}</span>" for name in video.panels)
         figures.append(
             f'<figure><div class="names" style="{style}">{names}</div>'
-            f'<video controls preload="metadata" playsinline src="{escape(video.file)}"></video>'
+            f'<video controls preload="none" playsinline src="{escape(video.file)}" '
+            f'poster="{escape(str(Path(video.file).with_suffix(".jpg")))}"></video>'
             f"<figcaption>{escape(video.case)}</figcaption></figure>"
         )
     return f'<h3>Videos</h3><div class="videos">{"".join(figures)}</div>\n'

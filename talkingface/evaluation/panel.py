@@ -172,7 +172,8 @@ def _add_identity(panel: Panel, identity: Expert | None, device: torch.device) -
         panel.scorers.append(IdentityScorer(*_open(panel, identity, None, device)))
         return
     try:
-        embed = DlibIdentity()
+        known = panel.landmarks
+        embed = DlibIdentity(known if isinstance(known, DlibLandmarks) else None)
         panel.readers[embed.name] = describe(embed, find_model(RECOGNITION))
         panel.scorers.append(IdentityScorer(embed, embed.name))
     except ImportError as error:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from talkingface.data.batch import to_uint8
 from talkingface.data.datasets.index import reason_of
-from talkingface.data.video import VideoWriter
+from talkingface.data.video import VideoWriter, write_image
 from talkingface.evaluation.footage import Footage
 from talkingface.evaluation.page import Video
 from talkingface.evaluation.protocols import PROTOCOLS, Case
@@ -111,7 +111,7 @@ class Stage:
         scene = Scene(target, case.audio.to(self.device), mask, case.target.truth())
         real = [scorer.read(target) for scorer in self.scorers]
         picture = case.source.first(self.size).to(self.device)
-        shown = {"source": picture.expand_as(target), "target": target}
+        shown: dict[str, Tensor] = {}
         for row, make in self._rows(protocol, case, scene, picture):
             try:
                 made = make()
@@ -119,16 +119,17 @@ class Stage:
             except Exception as error:  # a model may fail in any way; it is named
                 self._fail(protocol, row, case, error)
                 continue
-            if row in self.generators:
-                shown[row] = made
+            if file is not None and row in self.generators:
+                shown[row] = to_uint8(made.cpu())
         if file is None:
             return ()
+        inputs = {"source": to_uint8(picture.expand_as(target).cpu())}
         if case.driving is not None and case.driving is not case.target:
-            driving = case.driving.frames(self.size)
-            turns = ping_pong(0, len(target), len(driving))
-            shown = {"source": shown.pop("source"), "driving": driving[turns], **shown}
-        write_panels(file, list(shown.values()), case.audio)
-        return tuple(shown)
+            turns = ping_pong(0, len(target), len(case.driving))
+            inputs["driving"] = to_uint8(case.driving.frames(self.size).cpu())[turns]
+        panels = {**inputs, "target": to_uint8(target.cpu()), **shown}
+        write_panels(file, torch.cat(list(panels.values()), dim=-1), case.audio)
+        return tuple(panels)
 
     def _rows(
         self, protocol: str, case: Case, scene: Scene, picture: Tensor
@@ -158,11 +159,9 @@ class Stage:
         self.results.failures.append(Failure(protocol, row, case.name, reason_of(error)))
 
 
-def write_panels(file: Path, panels: Sequence[Tensor], audio: Tensor) -> None:
-    """Write clips (T, 3, S, S) side by side, with sound."""
+def write_panels(file: Path, frames: Tensor, audio: Tensor) -> None:
+    """Write frames (T, 3, H, W) as a video with sound, and one of them as its poster, a jpg."""
     file.parent.mkdir(exist_ok=True)
-    size = panels[0].shape[-1]
-    with VideoWriter(file, size, size * len(panels), audio) as writer:
-        for start in range(0, len(panels[0]), 16):
-            part = [to_uint8(panel[start : start + 16].cpu()) for panel in panels]
-            writer.write(torch.cat(part, dim=-1))
+    with VideoWriter(file, frames.shape[2], frames.shape[3], audio) as writer:
+        writer.write(frames)
+    write_image(file.with_suffix(".jpg"), frames[len(frames) // 2])

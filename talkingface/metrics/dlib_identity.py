@@ -39,6 +39,9 @@ class DlibIdentity:
     Each frame is aligned by its own landmarks. Needs the extra `eval`:
     ``pip install 'talkingface[eval]'``.
 
+    Args:
+        landmarks: The detector to align by; one of its own by default.
+
     Shape:
         - frames: (T, 3, H, W) RGB in [-1, 1]
         - output: (T, 128), unit rows; NaN rows where no face is found
@@ -59,8 +62,8 @@ class DlibIdentity:
 
     name = "dlib_resnet_v1"
 
-    def __init__(self) -> None:
-        self._landmarks = DlibLandmarks()
+    def __init__(self, landmarks: DlibLandmarks | None = None) -> None:
+        self._landmarks = landmarks or DlibLandmarks()
         import dlib
 
         self._dlib = dlib
