@@ -8,6 +8,28 @@ from torch import Tensor
 
 Rule = tuple[str, str | None]
 
+FAN_RULES: list[Rule] = [
+    (r"^model\.conv1\.", "trunk.stem.0."),
+    (r"^model\.bn1\.", "trunk.stem.1."),
+    (r"^model\.conv2\.", "trunk.features.0."),
+    (r"^model\.conv3\.", "trunk.features.2."),
+    (r"^model\.conv4\.", "trunk.features.3."),
+    (r"^model\.", "trunk."),
+    *(
+        (rf"trunk\.m0\.b{branch}_{level}\.", f"trunk.hourglass.{'inner.' * (4 - level)}{ours}.")
+        for level in (4, 3, 2, 1)
+        for branch, ours in ((1, "upper"), (2, "before"), (3, "after"))
+    ),
+    (r"\.m0\.b2_plus_1\.", ".hourglass.inner.inner.inner.inner."),
+    (r"\.top_m_0\.", ".top."),
+    (r"\.conv_last0\.", ".last.0."),
+    (r"\.bn_end0\.", ".last.1."),
+    (r"\.l0\.", ".heatmaps."),
+    (r"\.bn(\d)\.", r".norm\1."),
+    (r"\.downsample\.", ".shortcut."),
+]
+"""Names inside a face alignment trunk ``model``, which the authors of PC-AVS and DAVS share."""
+
 
 def convert_state_dict(
     state: Mapping[str, Tensor],

@@ -5,17 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from talkingface.models.components.discriminators import MultiscaleDiscriminator
-from talkingface.models.conversion import Rule, convert_state_dict
+from talkingface.models.conversion import FAN_RULES, Rule, convert_state_dict
 from talkingface.models.pc_avs.networks import PCAVSNetworks
-
-_HOURGLASS = [
-    rule
-    for level in (4, 3, 2, 1)
-    for branch, ours in ((1, "upper"), (2, "before"), (3, "after"))
-    for rule in [
-        (rf"trunk\.m0\.b{branch}_{level}\.", f"trunk.hourglass.{'inner.' * (4 - level)}{ours}."),
-    ]
-]
 
 RULES: dict[str, list[Rule]] = {
     "V": [
@@ -31,20 +22,7 @@ RULES: dict[str, list[Rule]] = {
         (r"^model\.fc\.", "pool.fc."),
         (r"^model\.conv6\.", "pool.conv."),
         (r"^model\.bn5\.", "pool.norm."),
-        (r"^model\.conv1\.", "trunk.stem.0."),
-        (r"^model\.bn1\.", "trunk.stem.1."),
-        (r"^model\.conv2\.", "trunk.features.0."),
-        (r"^model\.conv3\.", "trunk.features.2."),
-        (r"^model\.conv4\.", "trunk.features.3."),
-        (r"^model\.", "trunk."),
-        *_HOURGLASS,
-        (r"\.m0\.b2_plus_1\.", ".hourglass.inner.inner.inner.inner."),
-        (r"\.top_m_0\.", ".top."),
-        (r"\.conv_last0\.", ".last.0."),
-        (r"\.bn_end0\.", ".last.1."),
-        (r"\.l0\.", ".heatmaps."),
-        (r"\.bn(\d)\.", r".norm\1."),
-        (r"\.downsample\.", ".shortcut."),
+        *FAN_RULES,
         (r"^to_mouth\.", "to_content."),
         (r"^mouth_embed\.", "content_embedding."),
         (r"^mouth_fc\.", "content_classifier."),

@@ -1,0 +1,1 @@
+"""DAVS: talking faces by adversarially disentangled audio-visual representation (AAAI 2019)."""
