@@ -9,23 +9,35 @@ from talkingface.losses.contrastive import (
     cross_modal_l1,
     info_nce,
     inverse_distance_contrastive,
+    margin_contrastive,
     retrieval_accuracy,
     symmetric_info_nce,
 )
-from talkingface.losses.disentanglement import sum_log_softmax_loss, uniform_softmax_loss
+from talkingface.losses.disentanglement import (
+    domain_classification_loss,
+    domain_confusion_loss,
+    sum_log_softmax_loss,
+    uniform_softmax_loss,
+)
 from talkingface.losses.perceptual import LPIPSLoss, perceptual_loss, vgg_face_loss
+from talkingface.losses.reconstruction import box_mask, masked_l1
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
 __all__ = [
     "LPIPSLoss",
+    "box_mask",
     "cosine_bce_loss",
     "cosine_sync_loss",
     "cross_modal_l1",
     "discriminator_adversarial_loss",
+    "domain_classification_loss",
+    "domain_confusion_loss",
     "feature_matching_loss",
     "generator_adversarial_loss",
     "info_nce",
     "inverse_distance_contrastive",
+    "margin_contrastive",
+    "masked_l1",
     "perceptual_loss",
     "retrieval_accuracy",
     "shift_info_nce",

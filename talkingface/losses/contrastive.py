@@ -1,8 +1,13 @@
 """Losses that bring the two modalities of one moment together and keep others apart."""
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+MarginForm = Literal["distance", "squared", "ranking"]
+"""Forms of :func:`margin_contrastive`."""
 
 
 def info_nce(
@@ -153,6 +158,73 @@ def inverse_distance_contrastive(anchor: Tensor, candidates: Tensor, offset: int
         compute_mode="donot_use_mm_for_euclid_dist",  # exact for close pairs
     )
     return F.cross_entropy(1 / distances.clamp_min(1e-6), labels)
+
+
+def margin_contrastive(
+    visual: Tensor,
+    audio: Tensor,
+    offset: int = 0,
+    form: MarginForm = "distance",
+    margin: float = 1.0,
+    hardest: bool = False,
+) -> Tensor:
+    r"""Pull the two modalities of a sample together, push others apart up to a margin.
+
+    Features are brought to unit length first. With distances :math:`d_{nm} = \lVert v_n - a_m
+    \rVert_2`, cosines :math:`s_{nm}`, margin :math:`\alpha`, and :math:`n'` the positive of n:
+
+    ========== =====================================================================
+    `distance` :math:`\frac{1}{N} \sum_n d_{nn'} + \sum_{m \ne n'} \max(\alpha - d_{nm}, 0)`,
+               eq. 1 of the paper per sample (there it is summed over them)
+    `squared`  :math:`\frac{1}{2N} \sum_n d_{nn'}^2 + \sum_{m \ne n'} \max(\alpha - d_{nm}, 0)^2`,
+               which the released code trains with
+    `ranking`  :math:`\frac{1}{N} \sum_n \sum_{m \ne n'} \max(\alpha + s_{nm} - s_{nn'}, 0)`,
+               in the released code as well (a sum over n there)
+    ========== =====================================================================
+
+    Args:
+        visual: Features of shape (N, D), of any length.
+        audio: Features of shape (M, D), M >= offset + N; row offset + n belongs to visual row n.
+            Over several processes these are gathered from all of them.
+        offset: Row of the first visual feature's positive.
+        form: See above.
+        margin: :math:`\alpha`.
+        hardest: Of each sample's negatives count the worst one alone.
+
+    Returns:
+        Scalar, zero or more.
+
+    Raises:
+        ValueError: If shapes do not fit or the form is unknown.
+
+    References:
+        Zhou et al., "Talking Face Generation by Adversarially Disentangled Audio-Visual
+        Representation", AAAI 2019, eq. 1, https://arxiv.org/abs/1807.07860
+
+    Examples:
+        >>> same = torch.tensor([[3.0, 0.0], [1.0, 0.0]])  # each is at distance 0 from both
+        >>> margin_contrastive(same, same)
+        tensor(1.)
+        >>> margin_contrastive(same, same, form="squared")
+        tensor(0.5000)
+    """
+    if form not in get_args(MarginForm):
+        raise ValueError(f"form is one of {', '.join(get_args(MarginForm))}; got {form!r}")
+    labels = _positives(visual, audio, offset)
+    positive = F.one_hot(labels, len(audio)).bool()
+    with torch.autocast(visual.device.type, enabled=False):
+        rows, columns = _unit(visual), _unit(audio)
+        if form == "ranking":
+            scores = rows @ columns.T
+            hinge = (margin + scores - scores[positive][:, None]).clamp_min(0)
+        else:
+            distances = torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
+            hinge = (margin - distances).clamp_min(0)
+        if form == "squared":
+            distances, hinge = distances.square() / 2, hinge.square() / 2
+        negatives = hinge.masked_fill(positive, 0)
+        pushed = (negatives.amax(1) if hardest else negatives.sum(1)).mean()
+        return pushed if form == "ranking" else pushed + distances[positive].mean()
 
 
 def cross_modal_l1(visual: Tensor, audio: Tensor) -> Tensor:

@@ -1,0 +1,61 @@
+"""Reconstruction losses on frames."""
+
+import torch
+from torch import Tensor
+
+DAVS_MOUTH = (170 / 256, 64 / 256, 234 / 256, 192 / 256)
+"""Mouth in DAVS's crop: top, left, bottom and right as fractions of the side."""
+
+
+def box_mask(size: int, box: tuple[float, float, float, float] = DAVS_MOUTH) -> Tensor:
+    """Mask of a box: one inside, zero outside.
+
+    Args:
+        size: Side of the frames, pixels.
+        box: Top, left, bottom and right as fractions of the side.
+
+    Returns:
+        Mask of shape (size, size).
+
+    Raises:
+        ValueError: If no pixel lies in the box.
+
+    Examples:
+        >>> box_mask(8).int()[4:].tolist()
+        [[0, 0, 0, 0, 0, 0, 0, 0],
+         [0, 0, 1, 1, 1, 1, 0, 0],
+         [0, 0, 1, 1, 1, 1, 0, 0],
+         [0, 0, 0, 0, 0, 0, 0, 0]]
+    """
+    top, left, bottom, right = (round(edge * size) for edge in box)
+    mask = torch.zeros(size, size)
+    mask[top:bottom, left:right] = 1
+    if not mask.any():
+        raise ValueError(f"box {box} holds no pixel of a frame of {size} px")
+    return mask
+
+
+def masked_l1(frames: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    r"""Weighted absolute difference, :math:`\overline{m \lvert x - y \rvert}`, over *all* pixels.
+
+    Args:
+        frames: Frames of shape (..., H, W).
+        target: Frames of the same shape.
+        mask: Weights of shape (H, W).
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Examples:
+        >>> mask = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+        >>> masked_l1(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), mask)
+        tensor(0.2500)
+    """
+    if frames.shape != target.shape or frames.shape[-2:] != mask.shape:
+        raise ValueError(
+            f"shapes differ: {tuple(frames.shape)}, {tuple(target.shape)}, mask {tuple(mask.shape)}"
+        )
+    return (mask * (frames - target).abs()).mean()
