@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
     from talkingface.data.synthetic.datamodule import SyntheticDataModule
+    from talkingface.models.davs.module import DAVS
+    from talkingface.models.davs.recognition import DAVSRecognition
     from talkingface.models.experts.identity import IdentityClassifier
     from talkingface.models.experts.syncnet.expert import SyncExpert
     from talkingface.models.experts.syncnet.syncnet import SyncNet
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DAVS",
     "PCAVS",
+    "DAVSRecognition",
     "FolderDataModule",
     "IdentityClassifier",
     "PCAVSSync",
@@ -31,6 +35,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "DAVS": "talkingface.models.davs.module",
+    "DAVSRecognition": "talkingface.models.davs.recognition",
     "PCAVS": "talkingface.models.pc_avs.module",
     "PCAVSSync": "talkingface.models.pc_avs.sync",
     "IdentityClassifier": "talkingface.models.experts.identity",

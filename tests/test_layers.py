@@ -147,6 +147,10 @@ def test_imports_are_declared() -> None:
         ("import talkingface", ("torch", "pytorch_lightning", "av", "kornia")),
         ("import talkingface.losses", ("pytorch_lightning", "av", "kornia", "torchmetrics")),
         (
+            "from talkingface.models.davs.networks import DAVSNetworks",
+            ("pytorch_lightning", "av", "kornia", "facenet_pytorch", "lpips"),
+        ),
+        (
             "from talkingface.models.pc_avs.networks import PCAVSNetworks",
             ("pytorch_lightning", "av", "kornia", "facenet_pytorch", "lpips"),
         ),

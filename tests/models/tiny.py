@@ -14,13 +14,15 @@ from torch.utils.data import DataLoader, default_collate
 
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.models.components.stylegan2 import Synthesis
+from talkingface.models.davs.module import DAVS
+from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.experts.identity import IdentityClassifier
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS
 from talkingface.models.pc_avs.sync import PCAVSSync
 
-SIZE, FRAMES, IDENTITIES = 32, 2, 4
+SIZE, FRAMES, IDENTITIES, WORDS = 32, 2, 4, 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Tiny:
         random: Arguments that turn on what is random or carried along in training.
         quiet: Arguments that turn off augmentation.
         separate: Arguments that turn off the terms that compare a batch's items.
+        unlabelled: Arguments with which it does without labels that a folder of clips lacks.
         stages: Names of ``initialise``'s arguments, and the stages they take.
         frames: Frames of a window.
     """
@@ -42,6 +45,7 @@ class Tiny:
     random: Mapping[str, Any] = field(default_factory=dict)
     quiet: Mapping[str, Any] = field(default_factory=dict)
     separate: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, "Tiny"] = field(default_factory=dict)
     frames: int = FRAMES
 
@@ -151,8 +155,48 @@ IDENTITY_READER = Tiny(IdentityReader, {**READER, "num_identities": IDENTITIES, 
 
 SYNC_EXPERT = Tiny(SyncExpert, {"width": 2}, quiet={"augment": False}, frames=7)
 
-METHODS = [PC_AVS]
-STAGES = [IDENTITY, SYNC, FACE_READER, IDENTITY_READER, SYNC_EXPERT]
+_DAVS_SIZES: dict[str, Any] = {
+    "image_size": SIZE,
+    "num_words": WORDS,
+    "num_identities": IDENTITIES,
+    "dim": 16,
+    "person_stages": ((8,), (8,), (8,), (16,)),
+    "trunk_channels": 16,
+    "trunk_depth": 2,
+    "landmarks": 8,
+    "audio_channels": (8, 8, 16, 16),
+    "word_frames": FRAMES,
+    "word_hidden": 16,
+}
+DAVS_RECOGNITION = Tiny(
+    DAVSRecognition,
+    _DAVS_SIZES,
+    random={"ema_half_life": 100.0, "clip": 1.0},
+    separate={"contrastive_weight": 0.0},
+    unlabelled={"word_weight": 0.0},
+)
+DAVS_MAIN = Tiny(
+    DAVS,
+    _DAVS_SIZES
+    | {
+        "decoder_blocks": ((1, 16), (1, 16), (1, 8)),
+        "discriminator_channels": 4,
+        "sequence_frames": FRAMES,
+        "leak_frames": FRAMES,
+        "gan": "both",
+        # Terms of order one, for plain gradient descent.
+        "l1_weight": 0.02,
+        "mouth_weight": 0.04,
+        "disentangle_weight": 1.0,
+    },
+    random={"ema_half_life": 100.0, "clip": 1.0},
+    separate={"contrastive_weight": 0.0},
+    unlabelled={"word_weight": 0.0, "disentangle": "persons"},
+    stages={"recognition": DAVS_RECOGNITION},
+)
+
+METHODS = [PC_AVS, DAVS_MAIN]
+STAGES = [IDENTITY, SYNC, FACE_READER, IDENTITY_READER, SYNC_EXPERT, DAVS_RECOGNITION]
 
 
 def label(tiny: Tiny) -> str:
@@ -187,6 +231,9 @@ def items(count: int, start: int = 0, frames: int = FRAMES) -> list[dict[str, An
                 "clip": f"clip {number}",
                 "start": number,
                 "identity": number % IDENTITIES,
+                "word": number % WORDS,
+                "faces": pictures(1)[0],
+                "face_identity": (number + 1) % IDENTITIES,
             }
         )
     return made

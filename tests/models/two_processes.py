@@ -13,7 +13,18 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, DistributedSampler
 
 from talkingface.data.datamodules import FolderDataModule
-from tests.models.tiny import FRAMES, METHODS, SIZE, SYNC, Tiny, fit, items, label, seed
+from tests.models.tiny import (
+    DAVS_RECOGNITION,
+    FRAMES,
+    METHODS,
+    SIZE,
+    SYNC,
+    Tiny,
+    fit,
+    items,
+    label,
+    seed,
+)
 
 BATCHES = 4
 """Batches of one item that each process sees."""
@@ -24,6 +35,7 @@ JOBS: dict[str, tuple[Tiny, dict[str, Any]]] = {
         f"{label(tiny)}, accumulating": (tiny, {**tiny.separate, "accumulate": 2})
         for tiny in METHODS
     },
+    label(DAVS_RECOGNITION): (DAVS_RECOGNITION, {}),
     "InfoNCE": (SYNC, {"contrastive": "infonce"}),
     "inverse distance": (SYNC, {"contrastive": "inverse_distance", "cross_modal_weight": 1.0}),
 }
@@ -65,7 +77,9 @@ def train_on(tiny: Tiny, clips: Path, folder: Path, ckpt: str | None = None) -> 
     )
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     options = TWO | {"max_epochs": 2, "callbacks": [saves], "enable_checkpointing": True}
-    fit(tiny(**tiny.random), data, ckpt, **options).save_checkpoint(folder / "end.ckpt")
+    fit(tiny(**{**tiny.random, **tiny.unlabelled}), data, ckpt, **options).save_checkpoint(
+        folder / "end.ckpt"
+    )
 
 
 if __name__ == "__main__":

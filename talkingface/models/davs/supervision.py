@@ -1,0 +1,110 @@
+"""What both stages of DAVS learn from: words, pairs of lips and sound, and labelled faces."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+from talkingface.data.batch import Batch
+from talkingface.losses import margin_contrastive
+from talkingface.losses.contrastive import MarginForm
+from talkingface.metrics import VerificationAUC
+from talkingface.models.davs.networks import RecognitionNetworks
+
+
+def spread_frames(available: int, count: int, training: bool) -> list[int]:
+    """Indices of frames spread over a window, as the paper takes 12 of the 25 frames of a word.
+
+    Args:
+        available: Frames of the window.
+        count: Frames to take, as far apart as they fit.
+        training: Begin at a random frame; else they lie in the middle.
+
+    Raises:
+        ValueError: If there are fewer frames than wanted.
+
+    Example:
+        >>> spread_frames(25, 12, training=False)
+        [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23]
+    """
+    if available < count:
+        raise ValueError(
+            f"windows have {available} frames, but a word is read from {count}: give data.frames "
+            f"of {count} or more, or lower model.word_frames."
+        )
+    stride = available // count
+    room = available - stride * (count - 1)
+    start = int(torch.randint(room, ())) if training else room // 2
+    return [start + stride * number for number in range(count)]
+
+
+def unit_range(frames: Tensor) -> Tensor:
+    """Bring frames from [-1, 1] to the [0, 1] that DAVS's networks work in.
+
+    Example:
+        >>> unit_range(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    return (frames + 1) / 2
+
+
+def word_labels(batch: Batch) -> Tensor:
+    """The words of a batch.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if "word" not in batch:
+        raise ValueError(
+            "the data has no word labels, which word_weight and disentangle need: give clips of "
+            "words, or set model.word_weight 0 and leave words out of model.disentangle."
+        )
+    return batch["word"]
+
+
+def labelled_faces(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Faces (M, 3, H, W) in [-1, 1] and who they are, (M,): the batch's second stream.
+
+    Where the data has no such stream, the clips' first references and their people serve.
+
+    Raises:
+        ValueError: If the batch has neither.
+    """
+    if "faces" in batch and "face_identity" in batch:
+        return batch["faces"], batch["face_identity"]
+    if "identity" not in batch:
+        raise ValueError(
+            "the data says of nobody who they are, which person_weight and disentangle need: set "
+            "model.person_weight 0 and leave persons out of model.disentangle."
+        )
+    return batch["source"][:, 0], batch["identity"]
+
+
+def contrastive_loss(
+    module: Any, visual: Tensor, audio: Tensor, form: MarginForm, margin: float
+) -> Tensor:
+    """Contrast word features (B, n, dim) of lips with those of the sound of all ranks."""
+    rows, columns, offset = visual.flatten(1), audio.flatten(1), 0
+    if module.trainer.world_size > 1:
+        columns = module.all_gather(columns, sync_grads=True).flatten(0, 1)
+        offset = module.global_rank * len(rows)
+    return margin_contrastive(rows, columns, offset, form, margin)
+
+
+def value_of(metric: Metric) -> Any:
+    """A metric's value, or None where what it was given, on all ranks, says nothing."""
+    try:
+        return metric.compute() if metric.update_called else None
+    except ValueError:
+        return None
+
+
+def verify_people(metric: VerificationAUC, networks: RecognitionNetworks, batch: Batch) -> None:
+    """Add all pairs of a reference and a frame of the batch's clips to a verification metric."""
+    pictures = (batch["source"][:, 0], batch["video"][:, 0])
+    vectors = (networks.person_encoder(unit_range(x))[0].float() for x in pictures)
+    references, frames = (F.normalize(x, dim=1) for x in vectors)
+    identity = batch["identity"]
+    metric.update((references @ frames.T).flatten(), (identity[:, None] == identity).flatten())

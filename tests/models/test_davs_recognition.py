@@ -1,0 +1,142 @@
+"""DAVS's first stage learns words and people, by the supervisions that are on."""
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from talkingface.models.davs.supervision import labelled_faces, spread_frames
+from tests.models.tiny import (
+    DAVS_RECOGNITION,
+    FRAMES,
+    IDENTITIES,
+    WORDS,
+    fit,
+    items,
+    loader,
+    seed,
+    trainer,
+)
+
+SWITCHES = ("word_weight", "contrastive_weight", "domain_weight", "person_weight")
+
+
+def batch_of(count: int) -> Any:
+    return default_collate(items(count))
+
+
+def still(**options: Any) -> Any:
+    seed(0)
+    model = DAVS_RECOGNITION.still(**options)
+    model.trainer = SimpleNamespace(world_size=1)
+    return model
+
+
+def terms(**options: Any) -> dict[str, Tensor]:
+    model = still(**options)
+    return model.generator_losses(batch_of(4), model.generate(batch_of(4)))
+
+
+def test_words_and_people_are_learned() -> None:
+    seed(0)
+    model, data = DAVS_RECOGNITION(lr=3e-3), loader(12, 12)
+
+    def scores() -> dict[str, float]:
+        return dict(trainer().validate(model, data, verbose=False)[0])
+
+    before = scores()
+    fit(model, data, max_epochs=60)
+    after = scores()
+    for name in ("visual", "audio", "combined"):
+        assert before[f"val/{name}_accuracy"] < 0.7 < after[f"val/{name}_accuracy"], name
+    for name in ("video_to_audio", "audio_to_video"):
+        assert after[f"val/{name}_median_rank"] < before[f"val/{name}_median_rank"]
+        assert f"val/{name}_r@10" in after
+    assert 0 <= after["val/verification_auc"] <= 1
+
+
+def test_every_supervision_has_its_switch() -> None:
+    names = {
+        "word_weight": {"visual_word", "audio_word"},
+        "contrastive_weight": {"contrastive"},
+        "domain_weight": {"domain"},
+        "person_weight": {"person"},
+    }
+    whole = terms()
+    assert set(whole) == set.union(*names.values())
+    for switch, own in names.items():
+        assert set(terms(**{switch: 0.0})) == set(whole) - own
+        doubled = terms(**{switch: 2.0})
+        for name, value in whole.items():
+            torch.testing.assert_close(doubled[name], (2 if name in own else 1) * value)
+    with pytest.raises(ValueError, match="leave one on"):
+        DAVS_RECOGNITION(**dict.fromkeys(SWITCHES, 0.0))
+
+
+def test_terms_by_hand() -> None:
+    model, batch = still(), batch_of(4)
+    outputs = model.generate(batch)
+    losses = model.generator_losses(batch, outputs)
+    networks = model.networks
+    frames = (batch["video"] + 1) / 2
+    lips = networks.lip_encoder(frames.flatten(0, 1)).unflatten(0, (4, FRAMES))
+    torch.testing.assert_close(outputs["visual"], lips)
+    logits = networks.word_classifier(lips)
+    torch.testing.assert_close(losses["visual_word"], F.cross_entropy(logits, batch["word"]))
+    rows, columns = (F.normalize(outputs[x].flatten(1), dim=1) for x in ("visual", "audio"))
+    distances = (rows[:, None] - columns[None]).norm(dim=2)
+    far = (1 - distances).clamp_min(0).masked_fill(torch.eye(4).bool(), 0)
+    torch.testing.assert_close(losses["contrastive"], (distances.diagonal() + far.sum(1)).mean())
+    judged = [model.discriminator(outputs[x]).sigmoid() for x in ("visual", "audio")]
+    uniform = sum((2 * (p - 0.5) ** 2).mean() / 2 for p in judged)
+    torch.testing.assert_close(losses["domain"], uniform)
+    told = -((1 - judged[0]).log().mean() + judged[1].log().mean()) / 2
+    torch.testing.assert_close(model.discriminator_losses(batch, outputs)["domain"], told)
+
+
+def test_classifiers_are_shared_or_not() -> None:
+    shared, apart = DAVS_RECOGNITION(), DAVS_RECOGNITION(shared_classifier=False)
+    assert shared.networks.audio_word_classifier is None
+    codes = torch.randn(2, FRAMES, 16)
+    for model, same in ((shared, True), (apart, False)):
+        logits = model.networks.word_classifier(codes), model.networks.classify_sound(codes)
+        assert logits[0].shape == (2, WORDS)
+        assert torch.equal(*logits) is same
+
+
+def test_people_come_from_the_second_stream_where_there_is_one() -> None:
+    batch = batch_of(3)
+    faces, identity = labelled_faces(batch)
+    assert torch.equal(faces, batch["faces"])
+    assert identity.tolist() == [1, 2, 3]
+    del batch["faces"], batch["face_identity"]
+    faces, identity = labelled_faces(batch)
+    assert torch.equal(faces, batch["source"][:, 0])
+    assert identity.tolist() == [0, 1, 2]
+    del batch["identity"]
+    with pytest.raises(ValueError, match=r"model\.person_weight 0"):
+        labelled_faces(batch)
+    assert IDENTITIES > 3
+
+
+def test_missing_words_and_frames_are_named() -> None:
+    model, batch = still(), batch_of(2)
+    del batch["word"]
+    with pytest.raises(ValueError, match=r"no word labels.*model\.word_weight 0"):
+        model.generator_losses(batch, model.generate(batch))
+    with pytest.raises(ValueError, match=r"windows have 2 frames, but a word is read from 3"):
+        still(word_frames=3).generate(batch_of(2))
+
+
+def test_frames_of_a_word_are_spread_as_in_the_paper() -> None:
+    starts = {spread_frames(25, 12, training=True)[0] for _ in range(50)}
+    assert starts == {0, 1, 2}
+    for frames in (spread_frames(25, 12, training=True), spread_frames(30, 12, training=False)):
+        assert len(frames) == 12
+        assert {b - a for a, b in itertools.pairwise(frames)} == {2}
+    assert spread_frames(12, 12, training=True) == list(range(12))
