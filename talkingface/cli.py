@@ -106,8 +106,11 @@ def _parser() -> Parser:
     synthesize.set_defaults(run=_synthesize)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
-    convert.add_argument("method", choices=["pc_avs"])
-    convert.add_argument("input", help="folder of *_net_{G,V,E,A_sync}.pth")
+    convert.add_argument("method", choices=["davs", "pc_avs"])
+    convert.add_argument(
+        "input",
+        help="pc_avs: folder of *_net_{G,V,E,A_sync}.pth; davs: 101_DAVS_checkpoint.pth.tar",
+    )
     convert.add_argument("output", help="model folder to write")
     convert.set_defaults(run=_convert)
 
@@ -239,6 +242,8 @@ def _synthesize(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    if options.method == "davs":
+        return _convert_davs(options)
     from talkingface.models.pc_avs.module import PCAVS
 
     model = PCAVS.from_official(options.input)
@@ -250,6 +255,19 @@ def _convert(options: argparse.Namespace) -> int:
             training_data="VoxCeleb2",
         )
     )
+    return 0
+
+
+def _convert_davs(options: argparse.Namespace) -> int:
+    from talkingface.models.davs.module import DAVS
+
+    folder = DAVS.from_official(options.input).save_pretrained(
+        options.output,
+        with_discriminator=True,
+        licence="non-commercial research use only",
+        training_data="LRW, MS-Celeb-1M",
+    )
+    print(folder)
     return 0
 
 

@@ -43,7 +43,7 @@ class TalkingFaceCLI(LightningCLI):
         return super().init_parser(exit_on_error=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--init``, and tell the model how many people the data has."""
+        """Add ``--init``, and tell the model how many people and words the data has."""
         parser.add_argument(
             "--init",
             type=dict[str, str],
@@ -54,6 +54,12 @@ class TalkingFaceCLI(LightningCLI):
             "data",
             "model.init_args.num_identities",
             compute_fn=count_identities,
+            apply_on="instantiate",
+        )
+        parser.link_arguments(
+            "data",
+            "model.init_args.num_words",
+            compute_fn=count_words,
             apply_on="instantiate",
         )
 
@@ -110,6 +116,7 @@ class TalkingFaceCLI(LightningCLI):
             with_discriminator=hasattr(model, "discriminator"),
             training_data=getattr(self.datamodule, "title", ""),
             class_names=getattr(self.datamodule, "class_names", None),
+            word_names=getattr(self.datamodule, "word_names", None),
             command=describe(sys.argv[1:]),
             steps=getattr(self.model, "updates", self.trainer.global_step),
         )
@@ -120,6 +127,11 @@ def count_identities(data: pl.LightningDataModule) -> int:
     """Number of people in a datamodule's clips."""
     data.setup("fit")
     return int(getattr(data, "num_identities", 1))
+
+
+def count_words(data: pl.LightningDataModule) -> int:
+    """Number of words in a datamodule's clips; 1 where they have no such labels."""
+    return len(getattr(data, "word_names", ())) or 1
 
 
 def find_configs(arguments: list[str]) -> list[str]:

@@ -86,7 +86,7 @@ def test_list_makes_what_it_can(workspace: Path, capsys: pytest.CaptureFixture[s
         ([*GENERATE[:-1], "warp", *INPUTS, "-o", "out.mp4"], "warp"),
         (["generate", "--model", "no_model", *INPUTS, "-o", "out.mp4"], "no_model"),
         (["prepare", "nowhere", "out"], "nowhere"),
-        (["prepare", ".", "out", "--method", "davs"], "davs"),
+        (["prepare", ".", "out", "--method", "wav2lip"], "wav2lip"),
         (["convert", "pc_avs", "nowhere", "out"], "nowhere"),
         (["convert", "wav2lip", "a", "b"], "wav2lip"),
     ],

@@ -15,7 +15,7 @@ import talkingface
 from talkingface.cli import _parser
 from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.training import train
-from tests.models.tiny import PC_AVS
+from tests.models.tiny import DAVS_MAIN, PC_AVS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -63,6 +63,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(2 * 3200))
     PC_AVS().save_pretrained("runs/pc_avs/model")
+    DAVS_MAIN().save_pretrained("runs/davs/model")
     return tmp_path
 
 

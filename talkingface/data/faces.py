@@ -122,7 +122,18 @@ PC_AVS_CROP = CropTemplate(
 )
 """PC-AVS's crop at 224 px: alignment of the clip, then rows 0-191 and columns 16-207."""
 
-CROP_TEMPLATES = {"pc_avs": PC_AVS_CROP}
+DAVS_CROP = CropTemplate(
+    name="davs",
+    size=268,
+    points=((96.0, 120.0), (176.0, 120.0), (136.0, 196.0)),
+    box=(2 / 260, 2 / 260, 258 / 260, 258 / 260),
+)
+"""DAVS's crop: rows 104-371, columns 44-311 of the aligned canvas at 260 px, without a rim of 2 px.
+
+The released script aligns every frame by itself, so that scale and rotation jitter; here they are
+those of the clip."""
+
+CROP_TEMPLATES = {"pc_avs": PC_AVS_CROP, "davs": DAVS_CROP}
 """The methods' crops by name."""
 
 

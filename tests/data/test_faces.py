@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from talkingface.data.faces import (
+    DAVS_CROP,
     MAX_GAP,
     PC_AVS_CROP,
     CroppedClip,
@@ -347,3 +348,14 @@ def test_real_video_keeps_to_its_person() -> None:
     assert ((centres[1:] - centres[:-1]).abs() < sides[1:]).all()
     with pytest.raises(ValueError, match=r"raw_video_1080p.mp4: the face is lost from 0\.\d\d s"):
         track_face(clip)  # the largest one walks out of the picture
+
+
+def test_davs_crop_is_the_released_alignment() -> None:
+    """Eyes and mouth on the released canvas, cut, brought to 260 px, and cut by 2 px again."""
+    canvas = 2 * torch.tensor([[70.0, 112.0], [110.0, 112.0], [90.0, 150.0]])
+    cut = canvas - torch.tensor([44.0, 104.0])
+    wanted = (cut + 0.5) * 260 / 268 - 0.5 - 2
+    moved = canvas * 1.7 + 31  # the same face in a larger film
+    matrix = DAVS_CROP.matrices(moved[None].repeat(3, 1, 1), 256)
+    points = moved.double() @ matrix[1, :, :2].T + matrix[1, :, 2]
+    torch.testing.assert_close(points, wanted.double(), rtol=0, atol=1e-4)
