@@ -117,7 +117,10 @@ def _parser() -> Parser:
     generate = commands.add_parser("generate", help="make a video of a picture and a sound")
     generate.add_argument("--model", required=True, help="folder, .ckpt or hub id")
     generate.add_argument("--source", help="picture of the person")
-    generate.add_argument("--audio", help="speech: a sound file, or a video with sound")
+    generate.add_argument(
+        "--audio",
+        help="speech: a sound file, or a video with sound (davs: or the lips of --driving alone)",
+    )
     motion = generate.add_mutually_exclusive_group()
     motion.add_argument("--driving", help="video or folder of frames to take the motion from")
     motion.add_argument("--pose", help=".npy of pose codes (T, D)")
@@ -277,7 +280,7 @@ def _generate(options: argparse.Namespace) -> int:
     single = (options.source, options.audio, options.output)
     if options.list and any((*single, options.driving, options.pose, options.frontal)):
         raise ValueError("--list names the inputs and outputs itself: leave the others out.")
-    if not options.list and not all(single):
+    if not options.list and not (options.source and options.output):
         raise ValueError("give --source, --audio and --output, or --list.")
     job = Job(*single, options.driving, options.pose, options.frontal)
     if options.list:  # look at what is quick to read before the model is opened

@@ -45,7 +45,8 @@ class Job:
 
     Args:
         source: Picture of the person.
-        audio: Speech: a sound file, or a video with sound.
+        audio: Speech: a sound file, or a video with sound. None for methods that read it from the
+            lips of ``driving``, whose sound the result then has.
         output: The mp4 to write.
         driving: Video, or folder of frames, that the motion comes from.
         pose: ``.npy`` file of pose codes (T', D), in place of ``driving``.
@@ -53,7 +54,7 @@ class Job:
     """
 
     source: str
-    audio: str
+    audio: str | None
     output: str
     driving: str | None = None
     pose: str | None = None
@@ -159,8 +160,10 @@ class VideoGenerator:
         """
         output = check_job(job)
         source = self.source(job.source)
-        audio = read_audio(job.audio)
+        audio = sound = read_audio(job.audio) if job.audio else None
         driving = self.driving(job.driving) if job.driving else None
+        if audio is None and driving is not None and driving.clip.has_audio:
+            sound = read_audio(str(job.driving))
         pose = read_codes(job.pose) if job.pose else None
         try:
             chunks = self.model.animate_chunks(
@@ -171,13 +174,13 @@ class VideoGenerator:
                 panels = 2 if driving is None else 3
             output.parent.mkdir(parents=True, exist_ok=True)
             bar = tqdm(
-                total=frame_count(audio),
+                total=len(driving or ()) if audio is None else frame_count(audio),
                 unit="frame",
                 desc=output.name,
                 leave=False,
                 disable=not progress,
             )
-            with self._autocast(), bar, VideoWriter(output, size, panels * size, audio) as writer:
+            with self._autocast(), bar, VideoWriter(output, size, panels * size, sound) as writer:
                 for chunk in chunks:
                     frames = to_uint8(chunk.cpu())
                     if side_by_side:
@@ -237,6 +240,8 @@ class VideoGenerator:
 
 class Clip(Frames, Protocol):
     """A :class:`VideoClip`, or one seen through a crop."""
+
+    has_audio: bool
 
     def iterate(self, start: int = 0) -> Iterator[Tensor]:
         """One frame after another."""
@@ -322,9 +327,11 @@ def check_job(job: Job) -> Path:
         ...
         ValueError: out.avi: the output is an mp4, name it so.
     """
-    for name in ("source", "audio", "output"):
+    for name in ("source", "output"):
         if not getattr(job, name):
             raise ValueError(f"{name} is empty: name a file.")
+    if not job.audio and not job.driving:
+        raise ValueError("audio is empty: name a file, or a video of speech as driving.")
     output = Path(job.output)
     if output.suffix.lower() != ".mp4":
         raise ValueError(f"{output}: the output is an mp4, name it so.")

@@ -1,6 +1,7 @@
 """Videos made of files: length, sound, motion, panels, lists, and what is decoded how often."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from talkingface.generation import Crop, ForwardClip, Job, VideoGenerator, read_
 from talkingface.models.base import ping_pong
 from talkingface.models.experts.identity import IdentityClassifier
 from tests.media import sampled, stamped, stamps, write_media
-from tests.models.tiny import IDENTITY, PC_AVS, SIZE
+from tests.models.tiny import DAVS_MAIN, IDENTITY, PC_AVS, SIZE
 
 SECONDS = 0.83  # 13,280 samples: 20 frames and three quarters of one
 FRAMES = 21
@@ -206,6 +207,8 @@ def test_each_crop_is_the_one_that_the_model_declares(
 class Counted:
     """A clip of stamped frames that notes what is asked of it."""
 
+    has_audio = False
+
     def __init__(self, frames: int) -> None:
         self.frames, self.decoded, self.seeks = stamped(frames, 40, 40), 0, 0
 
@@ -242,6 +245,23 @@ def test_reading_in_any_order() -> None:
         for start in range(0, 60, chunk):
             indices = ping_pong(start, start + chunk, len(clip))
             assert stamps(clip[indices]) == indices
+
+
+def test_lips_of_a_video_stand_in_for_speech_and_bring_their_sound(files: Path) -> None:
+    reader = VideoGenerator(DAVS_MAIN.responsive(), device="cpu", crop="none", chunk=3)
+    speech = sampled(SECONDS, 16_000)
+    with VideoWriter(files / "lips.mp4", 40, 40, torch.from_numpy(speech[0])) as writer:
+        writer.write(stamped(8, 40, 40))
+    for film in ("head.mp4", "lips.mp4"):  # the first one is silent
+        silent = job(files, driving=str(files / film))
+        path = reader.generate(replace(silent, audio=None), side_by_side=True)
+        clip = VideoClip(path)
+        assert (clip.frame_count, clip.width) == (8, 3 * SIZE)
+        assert clip.has_audio == (film == "lips.mp4")
+    with pytest.raises(ValueError, match=r"lips\.mp4 gives DAVS nothing but lips"):
+        reader.generate(silent)
+    with pytest.raises(ValueError, match="audio is empty"):
+        reader.generate(replace(silent, audio=None, driving=None))
 
 
 LIST = """source,audio,output,driving,pose,frontal
