@@ -81,8 +81,7 @@ class LipReader(nn.Module):
         widths = (3, 24, 48, 96)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)]
+            layers += [nn.Conv2d(before, after, 5, 2, 2), nn.BatchNorm2d(after), nn.ReLU()]
         self.look = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * (CROP // 8) ** 2, 128))
         self.follow = listen(128, 192, frames, classes)
 
@@ -164,7 +163,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=48, help="people to learn from")
     parser.add_argument("--takes", type=int, default=40, help="words of each of them")
     parser.add_argument("--size", type=int, default=64, help="of the frames, pixels")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     torch.manual_seed(0)
