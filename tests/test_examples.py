@@ -1,6 +1,7 @@
 """Every example runs as a script, on small files."""
 
 import io
+import json
 import os
 import pickle
 import runpy
@@ -14,10 +15,12 @@ import pytest
 import torch
 from torchvision.models import alexnet
 
+import talkingface
 from talkingface.data.synthetic.dataset import write_clips
 from talkingface.data.video import read_image
 from talkingface.losses import LPIPSLoss
-from tests.models.tiny import PC_AVS
+from talkingface.models.experts.readers import IdentityReader
+from tests.models.tiny import IDENTITY_READER, PC_AVS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -98,3 +101,38 @@ def test_convert_alexnet_runs_no_code(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match="getcwd"):
         run("convert_alexnet.py", package, tmp_path / "out.pth", monkeypatch=monkeypatch)
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_evaluate_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--people", "2", "--every", "25", "--sizes", "64", "--json", tmp_path / "a.json")
+    run("evaluate_readers.py", *arguments, monkeypatch=monkeypatch)
+    figures = json.loads((tmp_path / "a.json").read_text())
+    printed = capsys.readouterr().out
+    for value in (*figures["face"]["64 px"].values(), *figures["identity"]["64 px"].values()):
+        assert f"{value:.3f}" in printed
+    assert figures["face"]["64 px"]["landmark error, all (% of face size)"] < 3
+    assert figures["face"]["64 px"]["faces found (%)"] == 100
+
+
+def test_bundle_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"training_data": "faces", "command": "talkingface fit", "steps": 7}
+    model = IDENTITY_READER()
+    trained = model.save_pretrained(tmp_path / "model", **facts)
+    (tmp_path / "figures.json").write_text('{"a": {"64 px": {"AUC": 0.75}}}')
+    monkeypatch.setattr(talkingface, "__file__", str(tmp_path / "package/__init__.py"))
+    arguments = (trained, "reader-tiny", "--figures", tmp_path / "figures.json", "a")
+    run("bundle_weights.py", *arguments, monkeypatch=monkeypatch)
+
+    opened = IdentityReader.from_pretrained("reader-tiny")
+    for name, value in model.networks.state_dict().items():
+        stored = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(opened.networks.state_dict()[name], stored), name
+    folder = tmp_path / "package/weights/reader-tiny"
+    card = (folder / "README.md").read_text()
+    for part in ("# reader-tiny", "`talkingface fit`, 7 steps", "Apache-2.0", "| AUC | 0.750 |"):
+        assert part in card
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ValueError, match="is not the file that talkingface"):
+        IdentityReader.from_pretrained("reader-tiny")

@@ -198,8 +198,8 @@ class LeakProbe(Described, Metric):
 
     Examples:
         >>> metric, labels = LeakProbe(), torch.arange(90) % 3
-        >>> features = torch.randn(90, 8)
-        >>> features[:, 0] += 9 * labels  # leaks
+        >>> features = torch.randn(90, 8, generator=torch.Generator().manual_seed(0))
+        >>> features[torch.arange(90), labels] += 9  # leaks
         >>> metric.update(features[:60], labels[:60], "train")
         >>> metric.update(features[60:], labels[60:], "test")
         >>> bool(metric.compute()["leak_accuracy"] > 0.9)

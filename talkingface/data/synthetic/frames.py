@@ -33,6 +33,10 @@ SCENE = (
 """Traits that are not of the face: drawn anew for every frame."""
 
 
+TRAITS = tuple(name for name in Identity._fields if name not in SCENE)
+"""Traits of the face, which is what a person is known by."""
+
+
 def random_poses(count: int, rng: np.random.Generator) -> Tensor:
     """Draw poses evenly from the whole range in which faces can be drawn.
 
@@ -142,8 +146,9 @@ class RandomFaces:
         return torch.tensor(1.0)
 
     def labels(self, clip: int, indices: Sequence[int]) -> dict[str, Any]:
-        """Landmarks, pose, expression, gaze and blink of frames."""
+        """Landmarks, pose, expression, gaze and blink of frames, and the face's traits."""
         self.cache(clip)
+        person = Identity(*sample_identity(self.people[clip]))
         rows = list(indices)
         pose, expression = (motion[rows] for motion in self._motion(clip))
         gaze = Expression._fields.index("gaze_x")
@@ -153,6 +158,7 @@ class RandomFaces:
             "expression": expression,
             "gaze": expression[:, gaze : gaze + 2],
             "blink": expression[:, Expression._fields.index("blink")],
+            "traits": torch.stack([getattr(person, name) for name in TRAITS]),
         }
 
 

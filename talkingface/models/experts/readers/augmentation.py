@@ -40,11 +40,11 @@ def degrade(frames: Tensor, smallest: int = 28, groups: int = 4) -> Tensor:
     parts = []
     for part in frames.chunk(groups):
         sharp, side, sigma = torch.rand(3).tolist()
-        if sharp > 0.3:
+        if sharp > 0.4:
             coarse = min(size, smallest + int(side * (size - smallest + 1)))
             part = F.interpolate(part, (coarse, coarse), mode="bilinear", antialias=True)
             part = F.interpolate(part, (size, size), mode="bilinear")
-        if sharp > 0.7:
+        if sharp > 0.75:
             part = gaussian_blur(part, [7, 7], [0.3 + 1.5 * sigma])
         parts.append(part)
     frames = torch.cat(parts)

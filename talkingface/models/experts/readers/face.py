@@ -40,14 +40,15 @@ class FaceReader(Reader):
     r"""Read landmarks, head pose, gaze, blink and mouth opening of the synthetic corpus's faces.
 
     Every reading is trained by its absolute error: landmarks in percent of half the frame's side,
-    each of the measures in a unit of its own. Where lids are closed, gaze counts in proportion to
-    what is open. One frame in ten is replaced by something without a face.
+    each of the measures in a unit of its own. Where lids are closed, gaze counts for little. One
+    frame in ten is replaced by something without a face.
 
     Args:
         image_size: Side at which frames are read, a multiple of 16.
         channels: Channels of the encoder's stages.
         pyramid: Channels of the feature pyramid.
         hidden: Width of the last hidden layer.
+        gaze_weight: Weight of the error of gaze, of which the fewest pixels tell.
         augment: Mirror, shift, scale and degrade the frames in training.
         lr: Largest learning rate.
 
@@ -66,13 +67,14 @@ class FaceReader(Reader):
         channels: tuple[int, ...] = (24, 48, 96, 128),
         pyramid: int = 64,
         hidden: int = 160,
+        gaze_weight: float = 3.0,
         augment: bool = True,
         lr: float = 2e-3,
     ) -> None:
         super().__init__(image_size, lr)
         self.save_hyperparameters()
         self.networks = FaceNetwork(channels, pyramid, hidden)
-        self.augment = augment
+        self.gaze_weight, self.augment = gaze_weight, augment
         self.register_buffer("units", torch.tensor(_UNITS), persistent=False)
         self.error = MeanMetric()
         self.correlation = PearsonCorrCoef(num_outputs=len(MEASURES))
@@ -113,8 +115,9 @@ class FaceReader(Reader):
         first, refined, read, presence = self.networks(frames)
         faces = len(points)
         error = (first[:faces] - points).abs().mean() + (refined[:faces] - points).abs().mean()
+        blink = measures[:, 5:6] * self.units[5]
         weight = torch.ones_like(measures)
-        weight[:, 3:5] = 1 - 0.5 * measures[:, 5:6]  # blink 1 is two units
+        weight[:, 3:5] = self.gaze_weight * (1 - 0.9 * blink)
         motion = (weight * (read[:faces] - measures).abs()).mean()
         there = (torch.arange(len(frames), device=frames.device) < faces).float()
         there_loss = F.binary_cross_entropy_with_logits(presence, there)

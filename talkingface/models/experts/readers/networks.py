@@ -83,8 +83,8 @@ class FaceNetwork(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid, 1) for width in channels[1:])
         self.smooth = nn.ModuleList(_conv(pyramid, pyramid) for _ in channels[2:])
         self.heat = nn.Conv2d(pyramid, POINTS, 1)
-        self.eyes, self.mouth = _look(6), _look(3)
-        seen = 2 * 48 * 3 * 5
+        self.eyes, self.mouth = _look(6, 64), _look(3, 48)
+        seen = (64 + 48) * 3 * 5
         self.perceptron = nn.Sequential(
             nn.Linear(seen + 2 * POINTS + channels[-1], hidden),
             nn.BatchNorm1d(hidden),
@@ -206,10 +206,15 @@ def cut_out(
     return F.grid_sample(frames, grid, padding_mode="border", align_corners=False)
 
 
-def _look(before: int) -> nn.Sequential:
-    """Convolutions over a cutting of 12 x 20, to 48 features at each of 3 x 5 places."""
-    layers = _conv(before, 24), _conv(24, 32, stride=2), _conv(32, 48, stride=2)
-    return nn.Sequential(*layers, nn.Flatten())
+def _look(before: int, width: int) -> nn.Sequential:
+    """Convolutions over a cutting of 12 x 20, to features at each of 3 x 5 places."""
+    return nn.Sequential(
+        _conv(before, width // 2),
+        _conv(width // 2, width // 2),
+        _conv(width // 2, width, stride=2),
+        _conv(width, width, stride=2),
+        nn.Flatten(),
+    )
 
 
 def _conv(before: int, width: int, stride: int = 1) -> nn.Sequential:
