@@ -31,6 +31,7 @@ GROUPS = {
     "mouth": slice(48, 68),
 }
 TRACKS = ("yaw", "pitch", "roll", "gaze x", "gaze y", "blink", "mouth opening")
+OPEN = ("gaze x, eyes half open or more", "gaze y, eyes half open or more")
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def measure_face(
     clips: list[SyntheticClip], frames: list[Tensor], every: int, reader: FaceReader
 ) -> dict[str, float]:
     """Errors of the landmarks, and correlations over all frames."""
-    tracks = {name: MotionCorrelation(name) for name in TRACKS}
+    tracks = {name: MotionCorrelation(name) for name in TRACKS + OPEN}
     distances, found = [], []
     for clip, part in zip(clips, frames, strict=True):
         indices = list(range(0, len(clip), every))
@@ -51,6 +52,9 @@ def measure_face(
         true = [*clip.pose.T[:3], *clip.gaze.T, clip.blink, clip.articulation[:, 0]]
         for name, driven, track in zip(TRACKS, true, read, strict=True):
             tracks[name].update(driven[indices], track)
+        seen = clip.blink[indices] <= 0.5
+        for name, driven, track in zip(OPEN, clip.gaze[indices].T, reading.gaze.T, strict=True):
+            tracks[name].update(driven[seen], track[seen])
     percent = torch.cat(distances)
     figures = {
         f"landmark error, {name} (% of face size)": percent[:, group].mean().item()
@@ -95,9 +99,10 @@ def main() -> None:
         results["face"][f"{size} px"] = measure_face(clips, frames, options.every, face)
         results["identity"][f"{size} px"] = measure_identity(frames, identity)
     for by_size in results.values():
-        print(f"\n{options.people} people" + "".join(f"{size:>10}" for size in by_size))
+        head = f"{options.people} people"
+        print(f"\n{head:46}" + "".join(f"{size:>10}" for size in by_size))
         for name in next(iter(by_size.values())):
-            print(f"{name:42}" + "".join(f"{row[name]:10.3f}" for row in by_size.values()))
+            print(f"{name:46}" + "".join(f"{row[name]:10.3f}" for row in by_size.values()))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(results, indent=2), encoding="utf-8")

@@ -224,7 +224,8 @@ def test_face_reader_reads_people_never_seen(size: int, clips: list[SyntheticCli
         torch.cat(read), torch.cat(true)
     ).tolist()
     assert min(yaw, pitch, roll, blink, opening) > 0.93
-    assert min(gaze_x, gaze_y) > 0.85
+    assert gaze_x > 0.9
+    assert gaze_y > 0.75  # lids hide most of what moves
 
 
 def test_face_reader_sees_where_there_is_no_face() -> None:

@@ -22,7 +22,8 @@ class Reading(NamedTuple):
     Shape:
         - landmarks: (N, 68, 2) x and y in pixels of the frames; a pixel's centre is an integer.
         - pose: (N, 3) yaw, pitch and roll in degrees.
-        - gaze: (N, 2) in [-1, 1], right and up in the picture.
+        - gaze: (N, 2) in [-1, 1], right and up in the picture; as the last third of an eye closes it
+          goes to 0, since shut lids hide it.
         - blink: (N,) in [0, 1], 1 is closed.
         - opening: (N,) of the mouth, in [0, 1].
         - presence: (N,) probability that there is a face.
@@ -87,11 +88,13 @@ class FaceReader(Reader):
         """
         _, points, measures, presence = self.networks(self.fit_size(frames))
         measures = measures * self.units
+        blink = measures[:, 5].clamp(0, 1)
+        seen = (3 - 3 * blink).clamp(max=1)[:, None]
         return Reading(
             points * frames.shape[-1] - 0.5,
             measures[:, :3],
-            measures[:, 3:5].clamp(-1, 1),
-            measures[:, 5].clamp(0, 1),
+            measures[:, 3:5].clamp(-1, 1) * seen,
+            blink,
             measures[:, 6].clamp(0, 1),
             presence.sigmoid(),
         )
