@@ -22,8 +22,8 @@ class Reading(NamedTuple):
     Shape:
         - landmarks: (N, 68, 2) x and y in pixels of the frames; a pixel's centre is an integer.
         - pose: (N, 3) yaw, pitch and roll in degrees.
-        - gaze: (N, 2) in [-1, 1], right and up in the picture; as the last third of an eye closes it
-          goes to 0, since shut lids hide it.
+        - gaze: (N, 2) in [-1, 1], right and up in the picture; it goes to 0 as the last third
+          of an eye closes, since shut lids hide it.
         - blink: (N,) in [0, 1], 1 is closed.
         - opening: (N,) of the mouth, in [0, 1].
         - presence: (N,) probability that there is a face.
