@@ -1,6 +1,6 @@
 """Measure the readers on people whom they have never seen, moving as the corpus's people do.
 
-    python examples/evaluate_readers.py --people 60 --sizes 96 64 256
+    python examples/evaluate_readers.py --people 60
 
 Prints, for frames of each size: the error of landmarks in percent of the face's size (the square
 root of the area of the true landmarks' box), the correlation of each measure with the truth, over
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--identity", default="identity-reader", help="name or folder")
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--every", type=int, default=8, help="take one frame in so many")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 64])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 64, 256])
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     face = FaceReader.from_pretrained(options.face)
