@@ -105,11 +105,15 @@ def open_panel(
 
 
 def _open(panel: Panel, expert: Expert, cls: type | None, device: torch.device) -> tuple[Any, str]:
-    """Open a network and write down where it came from."""
+    """Open a network, and write down where it came from under the name that results give it."""
     if isinstance(expert, str | Path):
-        network, name = load_pretrained(expert, cls), Path(expert).name
+        network, path = load_pretrained(expert, cls), Path(expert)
+        # Every run's model folder is called "model".
+        name = "/".join(path.parts[-2:]) if path.name == "model" else path.name
     else:
         network, name = expert, type(expert).__name__
+    if name in panel.readers:
+        raise ValueError(f"two networks are called {name}: give their folders different names.")
     panel.readers[name] = describe(network, expert)
     return network.to(device).eval(), name
 
