@@ -186,7 +186,7 @@ def test_the_record_repeats_it(report: Path) -> None:
 class Still(PCAVS):
     """A method without pose control, which fails on bright pictures."""
 
-    controls = frozenset({"lip"})
+    controls = frozenset()
 
     def _animate(self, *inputs: Any) -> Iterator[Tensor]:
         assert inputs[2] is None  # no driving video
@@ -196,6 +196,17 @@ class Still(PCAVS):
 
 
 LIMIT = {"brightness": 2.0}
+
+
+class Mirror(PCAVS):
+    """A method that lips drive: it gives back the video of them, and a grey picture for sound."""
+
+    controls = frozenset({"lip"})
+
+    def _animate(self, *inputs: Any) -> Iterator[Tensor]:
+        source, audio, driving = inputs[:3]
+        assert (audio is None) != (driving is None)
+        yield driving[:] if audio is None else torch.zeros(len(audio) // 640, *source.shape[1:])
 
 
 def test_a_method_without_pose_is_held_against_a_head_that_stays(tmp_path: Path) -> None:
@@ -208,6 +219,16 @@ def test_a_method_without_pose_is_held_against_a_head_that_stays(tmp_path: Path)
     assert {("exact-still", "stays"), ("exact-still", "moves")} <= found
     assert {("exact-still", COPY), ("exact-still", GROUND_TRUTH)} <= found
     assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_lips_drive_what_they_can_drive(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"protocols": ["self"], "clips": 2, "seconds": 0.24, "size": 64}
+    rows = compare([Mirror(**PC_AVS.sizes)], out=tmp_path / "out", device="cpu", **options)
+    found = {row.model: row.value for row in rows if (row.metric, row.region) == ("psnr", "face")}
+    lips, wrong = "Mirror from lips", wrong_audio("Mirror from lips")
+    assert set(found) == {"Mirror", wrong_audio("Mirror"), lips, wrong, COPY, GROUND_TRUTH}
+    # The clip itself at half the size, and another person's face in its place.
+    assert found[lips] > found[wrong] + 8 and found["Mirror"] == found[wrong_audio("Mirror")]
 
 
 def test_a_case_that_fails_is_counted_and_named(
@@ -246,6 +267,7 @@ def test_cases_of_self_driving() -> None:
     clips = footage()
     case = self_driven(clips)[0]
     assert case.source is clips[0] and case.driving is case.target
+    assert case.lips is case.target and case.wrong_lips is clips[1]
     assert len(case.target) == len(clips[0]) - 1
     assert torch.equal(case.target.frames(32), drawn(clips[0]).frames(32)[1:])
     assert torch.equal(case.audio, drawn(clips[0]).audio[640:])
@@ -282,6 +304,7 @@ def test_exact_targets() -> None:
     assert drawn(moved.driving) is motion
     assert torch.equal(drawn(stays.target).pose, person.pose[:1].expand(15, 6))
     assert stays.driving is None
+    assert drawn(stays.lips) is speech and drawn(stays.wrong_lips) is person
 
 
 def test_cases_that_cannot_be() -> None:
@@ -289,7 +312,7 @@ def test_cases_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="three clips"):
         exact(clips[:2])
     with pytest.raises(ValueError, match="audio has 640 samples, but the target's 15 frames last"):
-        Case("short", clips[0], torch.zeros(640), clips[1].audio, None, clips[0])
+        Case("short", clips[0], torch.zeros(640), clips[1].audio, None, clips[0], *clips[1:])
 
 
 def test_bootstrap_of_hand_made_numbers() -> None:

@@ -16,7 +16,7 @@ from talkingface.evaluation.protocols import PROTOCOLS
 from talkingface.evaluation.record import describe, versions
 from talkingface.evaluation.report import check_out, report_folder, write_report
 from talkingface.evaluation.results import Results, Row
-from talkingface.evaluation.stage import Stage, moves
+from talkingface.evaluation.stage import Stage, moves, name_players
 from talkingface.generation import VideoGenerator, open_device
 from talkingface.models.base import TalkingFaceModule
 from talkingface.models.weights import sha256
@@ -106,9 +106,10 @@ def compare(
         footage = corpus_footage(clips, seconds, seed, where)
     else:
         footage, unusable = folder_footage(data, clips, seconds, seed, crop, panel.landmarks, where)
-    results = Results(list(generators), unusable=unusable, absent=panel.absent, seed=seed)
+    players = name_players(generators)
+    results = Results(list(players), unusable=unusable, absent=panel.absent, seed=seed)
     with report_folder(Path(out)) as folder:
-        stage = Stage(generators, panel.scorers, results, size, seed, where)
+        stage = Stage(players, panel.scorers, results, size, seed, where)
         videos = [video for name in chosen for video in stage.run(name, footage, folder, shown)]
         check_made(results)
         record = {

@@ -21,6 +21,8 @@ class Case:
         wrong_audio: Another clip's, as long.
         driving: Where motion comes from that speech does not decide; None: the picture stays.
         target: The truth, T frames.
+        lips: Somebody who says what ``audio`` says, for models that lips can drive.
+        wrong_lips: The same of ``wrong_audio``.
         relay: A person and speech through which the model itself passes the driving motion first:
             what it makes of them is then its driving video (see :func:`pose_driven`).
 
@@ -34,6 +36,8 @@ class Case:
     wrong_audio: Tensor
     driving: Footage | None
     target: Footage
+    lips: Footage
+    wrong_lips: Footage
     relay: tuple[Footage, Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -68,7 +72,7 @@ def self_driven(footage: Sequence[Footage]) -> list[Case]:
     for index, clip in enumerate(footage):
         rest, wrong = clip.rest(), footage[other_than(footage, index)]
         wrong_audio = fit_sound(wrong.audio, len(rest.audio))
-        cases.append(Case(clip.name, clip, rest.audio, wrong_audio, rest, rest))
+        cases.append(Case(clip.name, clip, rest.audio, wrong_audio, rest, rest, rest, wrong))
     return cases
 
 
@@ -87,13 +91,14 @@ def pose_driven(footage: Sequence[Footage]) -> list[Case]:
         rest, other = clip.rest(), footage[other_than(footage, index)]
         wrong_audio = fit_sound(other.audio, len(rest.audio))
         name = f"{clip.name}, pose through {other.name}"
+        driving: Footage = rest
+        relay = None
         if isinstance(clip, CorpusFootage) and isinstance(other, CorpusFootage):
-            drawn = cross(other.clip, other.clip, clip.clip)
-            driving: Footage = CorpusFootage(drawn).rest()
-            cases.append(Case(name, clip, rest.audio, wrong_audio, driving, rest))
+            driving = CorpusFootage(cross(other.clip, other.clip, clip.clip)).rest()
         else:
             relay = (other, wrong_audio)
-            cases.append(Case(name, clip, rest.audio, wrong_audio, rest, rest, relay))
+        sounds = (rest.audio, wrong_audio)
+        cases.append(Case(name, clip, *sounds, driving, rest, rest, other, relay))
     return cases
 
 
@@ -144,6 +149,8 @@ def _crossed(
         fit_sound(wrong.audio, len(target.audio)),
         None if motion is None else CorpusFootage(motion),
         target,
+        CorpusFootage(speech),
+        CorpusFootage(wrong),
     )
 
 

@@ -19,7 +19,7 @@ Values = dict[str, tuple[float, ...]]
 
 
 def wrong_audio(model: str) -> str:
-    """Name of the row of a model that got another clip's sound."""
+    """Name of the row of a model that got another clip's speech."""
     return f"{model}, wrong audio"
 
 

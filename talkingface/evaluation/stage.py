@@ -1,6 +1,7 @@
 """Where cases are played: every model makes its video, and everything made is scored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,49 @@ def moves(generator: VideoGenerator) -> bool:
     return "pose" in generator.model.controls
 
 
-def animate(generator: VideoGenerator, case: Case, audio: Tensor, size: int) -> Tensor:
+@dataclass(frozen=True)
+class Player:
+    """A model, and whether it takes speech from lips in place of sound."""
+
+    generator: VideoGenerator
+    from_lips: bool = False
+
+
+def name_players(generators: Mapping[str, VideoGenerator]) -> dict[str, Player]:
+    """The models, and once more those that lips can drive while the head stays (DAVS)."""
+    players = {}
+    for name, generator in generators.items():
+        players[name] = Player(generator)
+        if "lip" in generator.model.controls and not moves(generator):
+            players[f"{name} from lips"] = Player(generator, from_lips=True)
+    return players
+
+
+def animate(player: Player, case: Case, size: int, wrong: bool = False) -> Tensor:
     """Let a model make a case's video, in the evaluation crop.
 
-    Shape:
-        - ``audio``: (T * 640,); output: (T, 3, size, size) in [-1, 1].
-    """
-    model, crop = generator.model, generator.template
+    Args:
+        player: The model.
+        case: The case.
+        size: Side of the evaluation crop.
+        wrong: Give it another clip's speech.
 
-    def play(picture: Tensor, sound: Tensor, driving: Tensor | None) -> Tensor:
-        return torch.cat(list(model.animate_chunks(picture, sound, driving, chunk=generator.chunk)))
+    Shape:
+        - output: (T, 3, size, size) in [-1, 1].
+    """
+    model, crop = player.generator.model, player.generator.template
+    audio: Tensor | None = case.wrong_audio if wrong else case.audio
+
+    def play(picture: Tensor, sound: Tensor | None, driving: Tensor | None) -> Tensor:
+        parts = model.animate_chunks(picture, sound, driving, chunk=player.generator.chunk)
+        return torch.cat(list(parts))
 
     driving = None
-    if case.driving is not None and moves(generator):
+    if player.from_lips:
+        audio = None
+        lips = (case.wrong_lips if wrong else case.lips).frames(model.image_size, crop)
+        driving = lips[ping_pong(0, len(case.target), len(lips))]
+    elif case.driving is not None and moves(player.generator):
         driving = case.driving.frames(model.image_size, crop)
         if case.relay is not None:
             person, speech = case.relay
@@ -52,7 +83,7 @@ class Stage:
     """Models, scorers, and what they come to.
 
     Args:
-        generators: The models by name.
+        players: The models by name.
         scorers: The scorers.
         results: Takes in what is measured.
         size: Side of the evaluation crop.
@@ -62,14 +93,14 @@ class Stage:
 
     def __init__(
         self,
-        generators: Mapping[str, VideoGenerator],
+        players: Mapping[str, Player],
         scorers: Sequence[Scorer],
         results: Results,
         size: int,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.generators, self.scorers, self.results = generators, scorers, results
+        self.players, self.scorers, self.results = players, scorers, results
         self.size, self.seed, self.device = size, seed, device
 
     def run(
@@ -119,7 +150,7 @@ class Stage:
             except Exception as error:  # a model may fail in any way; it is named
                 self._fail(protocol, row, case, error)
                 continue
-            if file is not None and row in self.generators:
+            if file is not None and row in self.players:
                 shown[row] = to_uint8(made.cpu())
         if file is None:
             return ()
@@ -136,14 +167,14 @@ class Stage:
     ) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield GROUND_TRUTH, lambda: scene.target
         yield COPY, lambda: picture.expand_as(scene.target)
-        for name, generator in self.generators.items():
-            if protocol == "exact" and not moves(generator):
+        for name, player in self.players.items():
+            if protocol == "exact" and not moves(player.generator):
                 continue
-            for row, audio in ((name, case.audio), (wrong_audio(name), case.wrong_audio)):
+            for row, wrong in ((name, False), (wrong_audio(name), True)):
 
-                def make(generator: VideoGenerator = generator, audio: Tensor = audio) -> Tensor:
+                def make(player: Player = player, wrong: bool = wrong) -> Tensor:
                     torch.manual_seed(self.seed)
-                    return animate(generator, case, audio, self.size).to(self.device)
+                    return animate(player, case, self.size, wrong).to(self.device)
 
                 yield row, make
 
