@@ -16,10 +16,16 @@ from talkingface.losses.contrastive import (
 from talkingface.losses.disentanglement import (
     domain_classification_loss,
     domain_confusion_loss,
+    orthogonality_loss,
     sum_log_softmax_loss,
     uniform_softmax_loss,
 )
-from talkingface.losses.perceptual import LPIPSLoss, perceptual_loss, vgg_face_loss
+from talkingface.losses.perceptual import (
+    LPIPSLoss,
+    feature_distance,
+    perceptual_loss,
+    vgg_face_loss,
+)
 from talkingface.losses.reconstruction import box_mask, masked_l1
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
@@ -32,12 +38,14 @@ __all__ = [
     "discriminator_adversarial_loss",
     "domain_classification_loss",
     "domain_confusion_loss",
+    "feature_distance",
     "feature_matching_loss",
     "generator_adversarial_loss",
     "info_nce",
     "inverse_distance_contrastive",
     "margin_contrastive",
     "masked_l1",
+    "orthogonality_loss",
     "perceptual_loss",
     "retrieval_accuracy",
     "shift_info_nce",

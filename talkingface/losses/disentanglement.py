@@ -1,13 +1,17 @@
-"""Losses that take information out of a code: its classifier shall know nothing."""
+"""Losses that take information out of a code, by its classifier or by right angles."""
 
 import math
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 DomainForm = Literal["uniform", "flipped"]
 """Forms of :func:`domain_confusion_loss`."""
+
+OrthogonalityForm = Literal["inner", "elementwise", "cosine"]
+"""Forms of :func:`orthogonality_loss`."""
 
 
 def uniform_softmax_loss(logits: Tensor, over: Literal["mean", "sum"] = "mean") -> Tensor:
@@ -139,6 +143,65 @@ def sum_log_softmax_loss(logits: Tensor) -> Tensor:
     """
     _check_logits(logits)
     return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
+
+
+def orthogonality_loss(
+    canonical: Tensor, motion: Tensor, form: OrthogonalityForm = "inner"
+) -> Tensor:
+    r"""Keep the codes of who somebody is at right angles to those of how they move (FC-TFG).
+
+    With :math:`c_l` and :math:`m_l` the two codes of layer l of N, averaged over l and the batch:
+
+    ============= ==========================================================================
+    `inner`       :math:`\lvert \sum_d c_{ld} m_{ld} \rvert`, zero at right angles whatever
+                  the single products are
+    `elementwise` :math:`\sum_d \lvert c_{ld} m_{ld} \rvert`, "channel-wise": zero only where
+                  in each channel one of the codes is zero
+    `cosine`      :math:`\lvert \cos(c_l, m_l) \rvert`, which leaves the lengths free
+    ============= ==========================================================================
+
+    Eq. 3 prints :math:`\frac{1}{N} \sum c \odot m`, which is signed: it falls without bound as the
+    codes grow against each other.
+
+    Args:
+        canonical: Codes of shape (..., N, D).
+        motion: Codes of a shape that it broadcasts with, such as (B, 1, N, D) and (B, T, N, D).
+        form: See above.
+
+    Returns:
+        Scalar, zero or more.
+
+    Raises:
+        ValueError: If the form is unknown or the shapes do not fit.
+
+    References:
+        Jang et al., "That's What I Said: Fully-Controllable Talking Face Generation", ACM MM 2023,
+        eq. 3, https://arxiv.org/abs/2304.03275
+
+    Examples:
+        >>> import torch
+        >>> canonical, motion = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -1.0]])
+        >>> orthogonality_loss(canonical, motion)  # |3 - 2|
+        tensor(1.)
+        >>> orthogonality_loss(canonical, motion, "elementwise")  # 3 + 2
+        tensor(5.)
+        >>> orthogonality_loss(canonical, motion, "cosine")  # 1 / sqrt(5 * 10)
+        tensor(0.1414)
+    """
+    if form not in get_args(OrthogonalityForm):
+        raise ValueError(f"form is one of {', '.join(get_args(OrthogonalityForm))}; got {form!r}")
+    if canonical.dim() < 2 or canonical.shape[-2:] != motion.shape[-2:]:
+        raise ValueError(
+            "codes must both be (..., layers, D), "
+            f"got {tuple(canonical.shape)} and {tuple(motion.shape)}"
+        )
+    with torch.autocast(canonical.device.type, enabled=False):
+        dtype = torch.promote_types(canonical.dtype, torch.float32)
+        canonical, motion = canonical.to(dtype), motion.to(dtype)
+        if form == "cosine":
+            return F.cosine_similarity(canonical, motion, dim=-1).abs().mean()
+        products = canonical * motion
+        return (products.sum(-1).abs() if form == "inner" else products.abs().sum(-1)).mean()
 
 
 def _check_logits(logits: Tensor) -> None:

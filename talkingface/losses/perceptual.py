@@ -95,6 +95,43 @@ def vgg_face_loss(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     return perceptual_loss([*fake, fake[-1]], [*real, real[-1]], first=2)
 
 
+def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    r"""Compare generated and real frames by the features of VGG-19 (FC-TFG, eq. 7 as printed).
+
+    .. math:: \mathcal{L} = \frac{1}{N_f} \sum_{i=1}^{N_f} \lVert \Delta\phi_i \rVert_2
+
+    As everywhere here a norm is a mean over the entries: the root of the mean square, for each
+    image by itself. The real side is detached.
+
+    Args:
+        fake: Features of generated frames (B, ...), one tensor per layer.
+        real: Features of real frames, the same shapes.
+
+    Returns:
+        Scalar, zero or more.
+
+    Raises:
+        ValueError: If the lists are empty or differ in length.
+
+    References:
+        Jang et al., "That's What I Said: Fully-Controllable Talking Face Generation", ACM MM 2023,
+        eq. 7, https://arxiv.org/abs/2304.03275
+
+    Examples:
+        >>> fake = [torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0]])]
+        >>> feature_distance(fake, [torch.zeros(1, 2), torch.zeros(1, 1)])  # (5 / sqrt(2) + 1) / 2
+        tensor(2.2678)
+    """
+    if not fake or len(fake) != len(real):
+        raise ValueError(f"as many features on both sides, got {len(fake)} and {len(real)}")
+    terms = [
+        # At zero the root has no slope; the floor is far below what a picture's noise makes.
+        (ours - theirs.detach()).square().flatten(1).mean(1).clamp_min(1e-12).sqrt().mean()
+        for ours, theirs in zip(fake, real, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
 class LPIPSLoss(nn.Module):
     """Learned perceptual distance (LPIPS 0.1) over a given ImageNet trunk.
 

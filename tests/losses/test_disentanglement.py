@@ -1,9 +1,14 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from talkingface.losses.disentanglement import sum_log_softmax_loss, uniform_softmax_loss
+from talkingface.losses.disentanglement import (
+    orthogonality_loss,
+    sum_log_softmax_loss,
+    uniform_softmax_loss,
+)
 from tests.losses import close, expected, inp_normal
 
 LOSSES = [uniform_softmax_loss, sum_log_softmax_loss]
@@ -46,3 +51,33 @@ def test_gradients(loss: type) -> None:
 def test_bad_logits_are_refused(loss: type, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="logits must be"):
         loss(torch.zeros(shape))
+
+
+# Two layers of three channels; two frames that share the canonical code.
+CANONICAL = torch.tensor([[[[1.0, -2.0, 2.0], [0.0, 3.0, 0.0]]]])
+MOTION = torch.tensor([[[[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]], [[-2.0, 2.0, -1.0], [4.0, 0.0, 3.0]]]])
+
+
+@pytest.mark.parametrize(
+    ("form", "by_hand"),
+    [
+        ("inner", (abs(2 - 2) + 3 + abs(-2 - 4 - 2) + 0) / 4),
+        ("elementwise", ((2 + 2) + 3 + (2 + 4 + 2) + 0) / 4),
+        ("cosine", (0 + 1 + 8 / (3 * 3) + 0) / 4),
+    ],
+)
+def test_orthogonality_by_hand(form: Any, by_hand: float) -> None:
+    close(orthogonality_loss(CANONICAL, MOTION, form), by_hand)
+    close(orthogonality_loss(-CANONICAL, MOTION, form), by_hand)  # bounded below on both sides
+
+
+def test_only_the_cosine_leaves_lengths_alone() -> None:
+    close(orthogonality_loss(5 * CANONICAL, MOTION, "cosine"), (1 + 8 / 9) / 4)
+    close(orthogonality_loss(5 * CANONICAL, MOTION), 5 * 11 / 4)
+
+
+def test_orthogonality_of_other_codes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 1, 2, 3\) and \(2, 2\)"):
+        orthogonality_loss(CANONICAL, torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="signed"):
+        orthogonality_loss(CANONICAL, MOTION, "signed")  # type: ignore[arg-type]

@@ -9,7 +9,12 @@ from torch import Tensor
 from torchvision.models import alexnet
 from torchvision.models.vgg import cfgs, make_layers
 
-from talkingface.losses.perceptual import LPIPSLoss, perceptual_loss, vgg_face_loss
+from talkingface.losses.perceptual import (
+    LPIPSLoss,
+    feature_distance,
+    perceptual_loss,
+    vgg_face_loss,
+)
 from talkingface.models.components.vgg import VGG19Features
 from tests.fixtures import fill
 from tests.losses import FIXTURES, close, expected
@@ -34,6 +39,21 @@ def test_released_perceptual_loss(official_features: tuple[list[Tensor], list[Te
 
 def layers(*values: float) -> list[Tensor]:
     return [torch.full((2, 3, 4, 4), float(value)) for value in values]
+
+
+def test_feature_distance_by_hand() -> None:
+    fake = [torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[2.0], [4.0]])]
+    real = [torch.zeros(2, 2), torch.tensor([[1.0], [1.0]])]
+    root = (25 / 2) ** 0.5  # of the mean square of 3 and 4; the second image has no error there
+    close(feature_distance(fake, real), (root / 2 + (1 + 3) / 2) / 2)
+    with pytest.raises(ValueError, match="2 and 1"):
+        feature_distance(fake, real[:1])
+
+
+def test_feature_distance_of_equal_frames_has_a_slope() -> None:
+    fake = torch.zeros(1, 4, requires_grad=True)
+    feature_distance([fake], [torch.zeros(1, 4)]).backward()
+    assert fake.grad is not None and fake.grad.isfinite().all()
 
 
 def test_perceptual_loss_by_hand() -> None:
