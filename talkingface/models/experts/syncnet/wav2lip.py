@@ -1,12 +1,12 @@
 """The network of Wav2Lip's lip-sync expert."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from talkingface.models.components.wav2lip import conv_encoder
 from talkingface.models.experts.syncnet.mouths import Box
 
 # Blocks as (channels / width, kernel, stride, padding, residual).
@@ -36,31 +36,6 @@ _AUDIO = [
     (16, 3, 1, 0, False),
     (16, 1, 1, 0, False),
 ]
-
-
-class _Block(nn.Module):
-    """Convolution, batch norm, plus the input where residual, ReLU."""
-
-    def __init__(
-        self, before: int, after: int, kernel: int, stride: Any, padding: int, residual: bool
-    ) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.Conv2d(before, after, kernel, stride, padding), nn.BatchNorm2d(after)
-        )
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_block(x)
-        return F.relu(y + x if self.residual else y)
-
-
-def _encoder(channels: int, width: int, blocks: Sequence[tuple[Any, ...]]) -> nn.Sequential:
-    encoder = nn.Sequential()
-    for factor, *rest in blocks:
-        encoder.append(_Block(channels, factor * width, *rest))
-        channels = factor * width
-    return encoder
 
 
 class Wav2LipSync(nn.Module):
@@ -95,8 +70,8 @@ class Wav2LipSync(nn.Module):
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        self.face_encoder = _encoder(15, width, _FACE)
-        self.audio_encoder = _encoder(1, width, _AUDIO)
+        self.face_encoder = conv_encoder(15, width, _FACE)
+        self.audio_encoder = conv_encoder(1, width, _AUDIO)
         # Twice as fast on CPUs in bfloat16.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
