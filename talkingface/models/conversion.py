@@ -30,6 +30,20 @@ FAN_RULES: list[Rule] = [
 ]
 """Names inside a face alignment trunk ``model``, which the authors of PC-AVS and DAVS share."""
 
+STYLEGAN2_RULES: list[Rule] = [
+    (r".+\.(blur|upsample)\.kernel", None),  # the FIR filter is part of the architecture
+    (r"^style\.", "mapping."),
+    (r"^input\.input$", "synthesis.constant"),
+    (r"^conv1\.", "synthesis.convs.0."),
+    *((rf"^convs\.{layer}\.", f"synthesis.convs.{layer + 1}.") for layer in range(16)),
+    (r"^to_rgb1\.", "synthesis.to_rgbs.0."),
+    *((rf"^to_rgbs\.{level}\.", f"synthesis.to_rgbs.{level + 1}.") for level in range(8)),
+    (r"^noises\.", "synthesis."),
+    (r"\.noise\.weight$", ".noise_strength"),
+    (r"\.activate\.bias$", ".bias"),
+]
+"""Names of StyleGAN2's generator, which PC-AVS shares, up to 1024 px."""
+
 
 def convert_state_dict(
     state: Mapping[str, Tensor],

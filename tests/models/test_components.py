@@ -28,9 +28,9 @@ from talkingface.models.components.stylegan2 import (
     Modulation,
     ModulationForm,
     StyledConv,
-    Synthesis,
     Upsample,
 )
+from talkingface.models.components.stylegan2_generator import Synthesis
 from talkingface.models.components.vgg import VGG19Features, VGGFaceFeatures
 from talkingface.models.pc_avs.networks import Generator, NonIdentityEncoder, PCAVSNetworks
 
@@ -137,6 +137,7 @@ def test_blur_is_the_fir_filter(padding: int) -> None:
     wanted = filtered(F.pad(x, (padding,) * 4), FIR.float())
     torch.testing.assert_close(Blur(padding)(x), wanted)
     torch.testing.assert_close(Blur(padding, gain=4.0)(x), 4 * wanted)
+    torch.testing.assert_close(Blur(padding, stride=2)(x), wanted[..., ::2, ::2])
 
 
 def test_upsample_is_zero_insertion_and_the_fir_filter() -> None:
@@ -179,6 +180,28 @@ def test_gradients_of_styled_conv() -> None:
     assert torch.autograd.gradcheck(lambda x, style: layer(x, style, noise), doubles)
 
 
+def test_second_derivatives_of_styled_conv() -> None:
+    """Path-length regularisation differentiates the generator's gradient."""
+    layer = StyledConv(2, 2, 3, upsample=True).double()
+    noise = torch.randn(1, 1, 6, 6, dtype=torch.float64)
+    inputs = [torch.randn(2, 2, 3, 3), torch.randn(2, 3)]
+    doubles = [value.double().requires_grad_() for value in inputs]
+    assert torch.autograd.gradgradcheck(lambda x, style: layer(x, style, noise), doubles)
+
+
+@pytest.mark.parametrize("upsample", [False, True])
+@pytest.mark.parametrize("shape", [(3, 4, 5, 3, 3), (1, 4, 5, 3, 3), (3, 4, 1, 1, 1)])
+def test_offset_changes_the_kernel_of_each_sample(shape: tuple[int, ...], upsample: bool) -> None:
+    conv = ModulatedConv2d(5, 4, 3, 6, upsample=upsample)
+    x, style, offset = torch.randn(3, 5, 4, 4), torch.randn(3, 6), torch.randn(shape)
+    actual = conv(x, style, offset)
+    kernel = conv.weight.detach().clone()
+    for sample, change in enumerate(offset.expand(3, *shape[1:])):
+        conv.weight.data = kernel * (1 + change)
+        wanted = conv(x[sample : sample + 1], style[sample : sample + 1])
+        torch.testing.assert_close(actual[sample : sample + 1], wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture
 def synthesis() -> Synthesis:
     network = Synthesis(24, 6, (8, 8, 4), start_channels=5)
@@ -218,6 +241,24 @@ def test_fixed_noise_repeats_and_random_noise_differs_between_samples(
     drawn = synthesis(style, noise="random")
     assert (drawn[0] - drawn[1]).abs().max() > 0.01
     assert (drawn - synthesis(style, noise="random")).abs().max() > 0.01
+
+
+def test_given_noise_and_offsets_reach_their_layers(synthesis: Synthesis) -> None:
+    style = torch.randn(2, 6)
+    stored = [synthesis.get_buffer(f"noise_{layer}") for layer in range(5)]
+    assert torch.equal(synthesis(style, noise=stored), synthesis(style))
+    stored[4] = -stored[4]
+    assert (synthesis(style, noise=stored) - synthesis(style)).abs().max() > 0.01
+    change = torch.randn(1, 8, 8, 3, 3)
+    changed = synthesis(style, offsets={2: change})
+    assert torch.equal(synthesis(style, offsets=[None, None, change]), changed)
+    kernel = synthesis.get_parameter("convs.2.conv.weight")
+    kernel.data *= 1 + change[0]
+    torch.testing.assert_close(synthesis(style), changed)
+    with pytest.raises(ValueError, match="5 maps, got 4 maps"):
+        synthesis(style, noise=stored[:4])
+    with pytest.raises(ValueError, match="offset for convolution 5, the network has 0 to 4"):
+        synthesis(style, offsets={5: change})
 
 
 def test_start_map_replaces_the_constant(synthesis: Synthesis) -> None:

@@ -13,7 +13,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, default_collate
 
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
-from talkingface.models.components.stylegan2 import Synthesis
+from talkingface.models.components.stylegan2_generator import Synthesis
 from talkingface.models.davs.module import DAVS
 from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.experts.identity import IdentityClassifier

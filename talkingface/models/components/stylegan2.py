@@ -1,9 +1,8 @@
-"""Building blocks of StyleGAN2 and its synthesis network.
+"""Layers of StyleGAN2.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020).
 """
 
-import itertools
 import math
 from typing import Literal
 
@@ -14,6 +13,29 @@ from torch import Tensor, nn
 ModulationForm = Literal["auto", "weights", "activations"]
 Modulation = Literal["weight", "adain"]
 Noise = Literal["fixed", "random"]
+
+
+def level_channels(size: int, multiplier: float = 2, max_channels: int = 512) -> tuple[int, ...]:
+    """Channels of StyleGAN2's levels, from 4 px to the image: 16384 multiplier / side, capped.
+
+    Args:
+        size: Side of the image.
+        multiplier: Factor of the numbers that are not capped; 2 in configuration F.
+        max_channels: Largest number.
+
+    Raises:
+        ValueError: If the size is not a power of two from 8 on.
+
+    Example:
+        >>> level_channels(256)
+        (512, 512, 512, 512, 512, 256, 128)
+        >>> level_channels(64, multiplier=0.125, max_channels=128)
+        (128, 128, 128, 64, 32)
+    """
+    if size < 8 or size & (size - 1):
+        raise ValueError(f"StyleGAN2's images have a side of 8, 16, 32 ... px, not {size}")
+    sides = [2**level for level in range(2, size.bit_length())]
+    return tuple(max(1, min(max_channels, int(16384 * multiplier) // side)) for side in sides)
 
 
 class PixelNorm(nn.Module):
@@ -98,9 +120,10 @@ class Blur(nn.Module):
     Args:
         padding: Zeros on each side; the output is 2 * padding - 3 larger than the input.
         gain: Factor on the values; 4 after zero insertion by two.
+        stride: Keep every such value of the output.
 
     Shape:
-        - input: (B, C, H, W); output: (B, C, H + 2 padding - 3, W + 2 padding - 3).
+        - input: (B, C, H, W); output: (B, C, H + 2 padding - 3, W + 2 padding - 3), over `stride`.
 
     Example:
         >>> Blur(padding=2)(torch.ones(1, 1, 6, 6))[0, 0, 3]
@@ -109,9 +132,9 @@ class Blur(nn.Module):
 
     kernel: Tensor
 
-    def __init__(self, padding: int, gain: float = 1.0) -> None:
+    def __init__(self, padding: int, gain: float = 1.0, stride: int = 1) -> None:
         super().__init__()
-        self.padding = padding
+        self.padding, self.stride = padding, stride
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(taps, taps) * gain, persistent=False)
 
@@ -121,7 +144,7 @@ class Blur(nn.Module):
         # sums, and several times faster than a FIR filter folded into a 6x6 transposed convolution.
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        return F.conv2d(x, kernel, padding=self.padding, groups=channels)
+        return F.conv2d(x, kernel, None, self.stride, self.padding, groups=channels)
 
 
 class Upsample(nn.Module):
@@ -163,6 +186,8 @@ class ModulatedConv2d(nn.Module):
 
     Shape:
         - x: (B, in_channels, H, W); style: (B, style_dim).
+        - offset: relative change d of the kernel, which becomes w (1 + d), of one or of each
+          sample: (1 or B, out_channels, in_channels, k, k), or 1 in place of any of these sizes.
         - output: (B, out_channels, H, W), or (B, out_channels, 2H, 2W) with `upsample`.
 
     Example:
@@ -206,43 +231,48 @@ class ModulatedConv2d(nn.Module):
         grouped = batch == 1 or (x.device.type == "cpu" and self.blur is None)
         return "weights" if grouped and activations >= 4 * self.weight.numel() else "activations"
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, offset: Tensor | None = None) -> Tensor:
         """Convolve."""
         modulation = self.modulation(style) * self.scale
-        if self.pick_form(x) == "weights":
-            return self._scaled_weights(x, modulation)
-        return self._scaled_activations(x, modulation)
+        weight: Tensor = self.weight
+        if offset is not None:  # one kernel for all samples, or one for each
+            weight = (weight * (1 + offset)).squeeze(0)
+        if weight.ndim == 5 or self.pick_form(x) == "weights":
+            return self._scaled_weights(x, weight, modulation)
+        return self._scaled_activations(x, weight, modulation)
 
-    def _demodulation(self, modulation: Tensor) -> Tensor:
+    @staticmethod
+    def _demodulation(weight: Tensor, modulation: Tensor) -> Tensor:
         # A sum over thousands of squares: in float32 also under autocast.
         with torch.autocast(modulation.device.type, enabled=False):
             wide = torch.promote_types(modulation.dtype, torch.float32)
-            energy = self.weight.to(wide).square().sum((2, 3))
-            return (modulation.to(wide).square() @ energy.T + 1e-8).rsqrt()
+            energy = weight.to(wide).square().sum((-2, -1))
+            squares = modulation.to(wide).square()[:, None]
+            return ((squares @ energy.mT)[:, 0] + 1e-8).rsqrt()
 
-    def _scaled_weights(self, x: Tensor, modulation: Tensor) -> Tensor:
+    def _scaled_weights(self, x: Tensor, weight: Tensor, modulation: Tensor) -> Tensor:
         batch, _, height, width = x.shape
-        weight = self.weight * modulation[:, None, :, None, None]
+        scaled = weight * modulation[:, None, :, None, None]
         if self.demodulate:
-            weight = weight * self._demodulation(modulation)[:, :, None, None, None]
-        weight = weight.to(x.dtype)
+            scaled = scaled * self._demodulation(weight, modulation)[:, :, None, None, None]
+        scaled = scaled.to(x.dtype)
         x = x.reshape(1, -1, height, width)
         if self.blur is None:
-            y = F.conv2d(x, weight.flatten(0, 1), padding=weight.shape[-1] // 2, groups=batch)
+            y = F.conv2d(x, scaled.flatten(0, 1), padding=scaled.shape[-1] // 2, groups=batch)
         else:
-            weight = weight.transpose(1, 2).flatten(0, 1)
-            y = self.blur(F.conv_transpose2d(x, weight, stride=2, groups=batch))
+            scaled = scaled.transpose(1, 2).flatten(0, 1)
+            y = self.blur(F.conv_transpose2d(x, scaled, stride=2, groups=batch))
         return y.view(batch, -1, *y.shape[-2:])
 
-    def _scaled_activations(self, x: Tensor, modulation: Tensor) -> Tensor:
+    def _scaled_activations(self, x: Tensor, weight: Tensor, modulation: Tensor) -> Tensor:
         x = x * modulation.to(x.dtype)[:, :, None, None]
-        weight = self.weight.to(x.dtype)
+        kernel = weight.to(x.dtype)
         if self.blur is None:
-            y = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+            y = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
         else:
-            y = self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+            y = self.blur(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2))
         if self.demodulate:
-            y = y * self._demodulation(modulation).to(y.dtype)[:, :, None, None]
+            y = y * self._demodulation(weight, modulation).to(y.dtype)[:, :, None, None]
         return y
 
 
@@ -300,6 +330,7 @@ class StyledConv(nn.Module):
 
     Shape:
         - x: (B, in_channels, H, W); style: (B, style_dim); noise: (1 or B, 1, H', W').
+        - offset: see :class:`ModulatedConv2d`; not for "adain".
         - output: (B, out_channels, H', W') with H' = 2H if `upsample` else H.
 
     Example:
@@ -322,9 +353,11 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, style: Tensor, noise: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         """Apply the layer."""
-        y = self.conv(x, style)
+        y = self.conv(x, style) if offset is None else self.conv(x, style, offset)
         # In place, because at full size the temporaries cost as much as the arithmetic; no backward
         # pass needs the overwritten values. sqrt(2) leaky_relu(y) = leaky_relu(sqrt(2) y).
         y += (self.noise_strength * noise).to(y.dtype)
@@ -360,94 +393,3 @@ class ToRGB(nn.Module):
         # Under autocast the bias, a float32, lifts the sum over the levels to full precision.
         rgb = self.conv(x, style) + self.bias
         return rgb if skip is None else rgb + self.upsample(skip)
-
-
-class Synthesis(nn.Module):
-    """Synthesis network with skip connections to RGB, from a start map of any size.
-
-    Args:
-        size: Size of the image; size / 2 ** (len(channels) - 1) is the size of the start map.
-        style_dim: Length of the styles.
-        channels: Channels per level, from the start map to the image.
-        start_channels: Channels of the start map.
-        modulation: "weight" is StyleGAN2's, "adain" the ablation (its RGB layers stay modulated).
-
-    Shape:
-        - styles: (B, style_dim), or (B, slots, style_dim) with ``slots`` = 2 len(channels): layer
-          `conv` takes slot 0, its RGB slot 1, level k takes 2k + 1, 2k + 2 and its RGB 2k + 3.
-        - start: (B, start_channels, s, s), or None for the learned constant.
-        - output: (B, 3, size, size), unbounded.
-
-    Raises:
-        ValueError: If the size does not divide.
-
-    Example:
-        >>> net = Synthesis(24, 16, (8, 8, 4), start_channels=8)
-        >>> net(torch.randn(2, 16)).shape, net.start_size
-        (torch.Size([2, 3, 24, 24]), 6)
-    """
-
-    def __init__(
-        self,
-        size: int,
-        style_dim: int,
-        channels: tuple[int, ...],
-        start_channels: int,
-        modulation: Modulation = "weight",
-    ) -> None:
-        super().__init__()
-        levels = len(channels) - 1
-        self.start_size, rest = divmod(size, 2**levels)
-        if rest or not self.start_size:
-            raise ValueError(
-                f"an image of {size} px cannot be reached by doubling {levels} times: "
-                f"choose a size divisible by {2**levels} or another number of channels"
-            )
-        self.slots = 2 * len(channels)
-        self.constant = nn.Parameter(
-            torch.randn(1, start_channels, self.start_size, self.start_size)
-        )
-        widths = [(start_channels, channels[0], False)]
-        for before, after in itertools.pairwise(channels):
-            widths += [(before, after, True), (after, after, False)]
-        self.convs = nn.ModuleList(
-            StyledConv(before, after, style_dim, upsample, modulation)
-            for before, after, upsample in widths
-        )
-        self.to_rgbs = nn.ModuleList(ToRGB(after, style_dim) for after in channels)
-        for layer in range(len(widths)):
-            side = self.start_size * 2 ** ((layer + 1) // 2)
-            self.register_buffer(f"noise_{layer}", torch.randn(1, 1, side, side))
-
-    def forward(
-        self, styles: Tensor, start: Tensor | None = None, noise: Noise = "fixed"
-    ) -> Tensor:
-        """Generate images.
-
-        Raises:
-            ValueError: If the number of styles or the start map does not fit.
-        """
-        if styles.ndim == 2:
-            styles = styles[:, None].expand(-1, self.slots, -1)
-        if styles.shape[1] != self.slots:
-            raise ValueError(
-                f"got {styles.shape[1]} styles per image, the network takes {self.slots}"
-            )
-        batch = styles.shape[0]
-        x = self.constant.expand(batch, -1, -1, -1) if start is None else start
-        if x.shape != (batch, *self.constant.shape[1:]):
-            raise ValueError(
-                f"got a start map of shape {tuple(x.shape)}, the network takes "
-                f"{(batch, *self.constant.shape[1:])}"
-            )
-        x = self.convs[0](x, styles[:, 0], self._noise(0, batch, noise))
-        rgb = self.to_rgbs[0](x, styles[:, 1])
-        for level in range(1, len(self.to_rgbs)):
-            for layer in (2 * level - 1, 2 * level):
-                x = self.convs[layer](x, styles[:, layer], self._noise(layer, batch, noise))
-            rgb = self.to_rgbs[level](x, styles[:, 2 * level + 1], rgb)
-        return rgb
-
-    def _noise(self, layer: int, batch: int, noise: Noise) -> Tensor:
-        fixed = self.get_buffer(f"noise_{layer}")
-        return fixed if noise == "fixed" else fixed.new_empty(batch, *fixed.shape[1:]).normal_()

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from talkingface.models.components.discriminators import MultiscaleDiscriminator
-from talkingface.models.conversion import FAN_RULES, Rule, convert_state_dict
+from talkingface.models.conversion import (
+    FAN_RULES,
+    STYLEGAN2_RULES,
+    Rule,
+    convert_state_dict,
+)
 from talkingface.models.pc_avs.networks import PCAVSNetworks
 
 RULES: dict[str, list[Rule]] = {
@@ -43,19 +48,7 @@ RULES: dict[str, list[Rule]] = {
         (r"\.downsample\.", ".shortcut."),
         (r"^", "audio_encoder."),
     ],
-    "G": [
-        (r".+\.(blur|upsample)\.kernel", None),  # the FIR filter is part of the architecture
-        (r"^style\.", "mapping."),
-        (r"^input\.input$", "synthesis.constant"),
-        (r"^conv1\.", "synthesis.convs.0."),
-        *((rf"^convs\.{layer}\.", f"synthesis.convs.{layer + 1}.") for layer in range(10)),
-        (r"^to_rgb1\.", "synthesis.to_rgbs.0."),
-        *((rf"^to_rgbs\.{level}\.", f"synthesis.to_rgbs.{level + 1}.") for level in range(5)),
-        (r"^noises\.", "synthesis."),
-        (r"\.noise\.weight$", ".noise_strength"),
-        (r"\.activate\.bias$", ".bias"),
-        (r"^", "generator."),
-    ],
+    "G": [*STYLEGAN2_RULES, (r"^", "generator.")],
 }
 
 DISCRIMINATOR_RULES: list[Rule] = [

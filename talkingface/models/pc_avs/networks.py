@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from talkingface.models.components.audio_encoders import ResNetSE
 from talkingface.models.components.fan import FAN, HeatmapPool
 from talkingface.models.components.identity_encoder import IdentityEncoder
-from talkingface.models.components.stylegan2 import MappingNetwork, Modulation, Noise, Synthesis
+from talkingface.models.components.stylegan2 import MappingNetwork, Modulation, Noise
+from talkingface.models.components.stylegan2_generator import Synthesis
 
 
 class NonIdentityEncoder(nn.Module):
