@@ -20,6 +20,7 @@ from talkingface.losses.disentanglement import (
     sum_log_softmax_loss,
     uniform_softmax_loss,
 )
+from talkingface.losses.identity import IdentityLoss, identity_loss
 from talkingface.losses.perceptual import (
     LPIPSLoss,
     feature_distance,
@@ -30,6 +31,7 @@ from talkingface.losses.reconstruction import box_mask, masked_l1
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
 __all__ = [
+    "IdentityLoss",
     "LPIPSLoss",
     "box_mask",
     "cosine_bce_loss",
@@ -41,6 +43,7 @@ __all__ = [
     "feature_distance",
     "feature_matching_loss",
     "generator_adversarial_loss",
+    "identity_loss",
     "info_nce",
     "inverse_distance_contrastive",
     "margin_contrastive",
