@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
     from talkingface.data.synthetic.datamodule import SyntheticDataModule
+    from talkingface.data.words import WordClipsDataModule
     from talkingface.models.davs.module import DAVS
     from talkingface.models.davs.recognition import DAVSRecognition
     from talkingface.models.experts.identity import IdentityClassifier
@@ -32,6 +33,7 @@ __all__ = [
     "SyncNet",
     "SyntheticDataModule",
     "VoxCeleb2DataModule",
+    "WordClipsDataModule",
 ]
 
 _HOME = {
@@ -45,6 +47,7 @@ _HOME = {
     "FolderDataModule": "talkingface.data.datamodules",
     "VoxCeleb2DataModule": "talkingface.data.datamodules",
     "SyntheticDataModule": "talkingface.data.synthetic.datamodule",
+    "WordClipsDataModule": "talkingface.data.words",
 }
 
 

@@ -124,13 +124,14 @@ class TalkingFaceCLI(LightningCLI):
 
 
 def count_identities(data: pl.LightningDataModule) -> int:
-    """Number of people in a datamodule's clips."""
+    """Number of people in a datamodule's clips; 1 where they have no such labels."""
     data.setup("fit")
-    return int(getattr(data, "num_identities", 1))
+    return int(getattr(data, "num_identities", 1)) or 1
 
 
 def count_words(data: pl.LightningDataModule) -> int:
     """Number of words in a datamodule's clips; 1 where they have no such labels."""
+    data.setup("fit")
     return len(getattr(data, "word_names", ())) or 1
 
 

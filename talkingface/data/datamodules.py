@@ -17,7 +17,7 @@ from talkingface.data.datasets.index import (
     reason_of,
 )
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
-from talkingface.data.loaders import Part, WindowDataModule
+from talkingface.data.loaders import Part, Piece, WindowDataModule
 from talkingface.data.sampling import Span, split_identities, split_time
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 class ClipDataModule(WindowDataModule):
     """Base of the data modules of files: everything but where the clips lie.
 
-    ``split="time"`` holds out the last ``val_fraction`` of every clip; ``split="identity"`` holds
-    out that share of the identities, with all of their clips. Which windows come when is said in
-    :class:`~talkingface.data.loaders.WindowDataModule`.
+    ``split="time"`` holds out the last ``val_fraction`` of every clip; ``"clip"`` holds out that
+    share of the clips, and ``"identity"`` that share of the identities, with all of their clips.
+    Which windows come when is said in :class:`~talkingface.data.loaders.WindowDataModule`.
 
     Files that cannot be used are reported, listed in :attr:`skipped`, and never stop the training:
     see :class:`~talkingface.data.datasets.clips.ClipDataset`.
@@ -40,9 +40,9 @@ class ClipDataModule(WindowDataModule):
         references: identity references N of a window.
         batch_size: windows per batch and process.
         num_workers: loading processes.
-        split: ``"time"`` or ``"identity"``.
+        split: ``"time"``, ``"clip"`` or ``"identity"``.
         val_fraction: held-out share in [0, 1); 0 holds nothing out.
-        seed: seed of the split by identity and of the windows.
+        seed: seed of the split by clip or identity and of the windows.
         box: crop taken before scaling, as fractions (top, left, bottom, right) of a frame, rounded
             to pixels. PC-AVS takes rows 0 to 191 and columns 16 to 207 of crops of 224 x 224:
             ``(0, 0.0714, 0.8571, 0.9286)``.
@@ -65,7 +65,7 @@ class ClipDataModule(WindowDataModule):
         references: int = 1,
         batch_size: int = 8,
         num_workers: int = 0,
-        split: Literal["time", "identity"] = "time",
+        split: Literal["time", "clip", "identity"] = "time",
         val_fraction: float = 0.2,
         seed: int = 0,
         box: tuple[float, float, float, float] | None = None,
@@ -74,8 +74,8 @@ class ClipDataModule(WindowDataModule):
         index_file: str | None = None,
     ) -> None:
         super().__init__(size, frames, references, batch_size, num_workers, seed, windows_per_clip)
-        if split not in ("time", "identity"):
-            raise ValueError(f'split must be "time" or "identity", not {split!r}.')
+        if split not in ("time", "clip", "identity"):
+            raise ValueError(f'split must be "time", "clip" or "identity", not {split!r}.')
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction must be in [0, 1), not {val_fraction}.")
         if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
@@ -117,7 +117,7 @@ class ClipDataModule(WindowDataModule):
         if self._skipped:
             reasons = list_reasons(self._skipped)
             logger.warning("%d clips are not used: %s.", len(self._skipped), reasons)
-        self.class_names = sorted({clips[member].identity for member, _ in [*train, *val]})
+        self.class_names = sorted({clips[member].identity for member, *_ in [*train, *val]})
         self.train_dataset = self._dataset(reader, train)
         self.val_dataset = self.test_dataset = self._dataset(reader, val)
         self._ready = True
@@ -127,13 +127,13 @@ class ClipDataModule(WindowDataModule):
             return self._split_by_time(clips)
         train: Part = []
         val: Part = []
-        held_out = self.held_out_identities(clips)
+        held_out = self._held_out(clips)
         for member, clip in enumerate(clips):
             if clip.frame_count < self.frames + self.references:
                 self._skip_short(clip, self.frames + self.references)
             else:
-                part = val if clip.identity in held_out else train
-                part.append((member, Span(0, clip.frame_count)))
+                part = val if member in held_out else train
+                part.append(Piece(member, Span(0, clip.frame_count)))
         return train, val
 
     def _split_by_time(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
@@ -145,13 +145,26 @@ class ClipDataModule(WindowDataModule):
                 needed = self.frames * (2 if self.val_fraction else 1) + self.references
                 self._skip_short(clip, needed)
                 continue
-            train.append((member, spans[0]))
+            train.append(Piece(member, spans[0]))
             if spans[1].length:
-                val.append((member, spans[1]))
+                val.append(Piece(member, spans[1]))
         return train, val
 
     def _skip_short(self, clip: Clip, needed: int) -> None:
         self._skipped[clip.name] = f"too short: {clip.frame_count} frames, {needed} or more needed"
+
+    def _held_out(self, clips: Sequence[Clip]) -> set[int]:
+        """The clips, by index, that a split by clip or identity holds out."""
+        if self.split == "identity":
+            people = self.held_out_identities(clips)
+            return {member for member, clip in enumerate(clips) if clip.identity in people}
+        if self.val_fraction and len(clips) < 2:
+            raise ValueError(
+                f'split="clip" needs two clips or more, found {len(clips)}: give val_fraction=0 to '
+                "hold nothing out."
+            )
+        names = split_identities([clip.name for clip in clips], self.val_fraction, self.seed)[1]
+        return {member for member, clip in enumerate(clips) if clip.name in names}
 
     def held_out_identities(self, clips: Sequence[Clip]) -> set[str]:
         """The identities that ``split="identity"`` holds out."""
@@ -160,13 +173,14 @@ class ClipDataModule(WindowDataModule):
 
     def _fill_cache(self, reader: ClipReader, train: Part, val: Part) -> tuple[Part, Part]:
         broken = set()
-        for member in sorted({member for member, _ in [*train, *val]}):
+        for member in sorted({member for member, *_ in [*train, *val]}):
             try:
                 reader.cache(member)
             except Exception as error:
                 broken.add(member)
                 self._skipped[reader.clips[member].name] = reason_of(error)
-        return [p for p in train if p[0] not in broken], [p for p in val if p[0] not in broken]
+        train, val = ([p for p in part if p.member not in broken] for part in (train, val))
+        return train, val
 
 
 class FolderDataModule(ClipDataModule):

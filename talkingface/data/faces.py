@@ -112,6 +112,47 @@ class CropTemplate:
         first = torch.cat([linear.expand(len(shift), 2, 2), shift[:, :, None]], dim=2)
         return compose(self.second_crop(size).expand_as(first), first)
 
+    def follow(self, boxes: Tensor, points: Tensor, size: int | None = None) -> Tensor:
+        """Return the maps for a tracked face; this crop takes its points alone.
+
+        Shape:
+            - ``boxes``: (T, 4); ``points``: (T, 3, 2); output: (T, 2, 3) float64.
+        """
+        return self.matrices(points, size)
+
+
+@dataclass(frozen=True)
+class TubeTemplate(CropTemplate):
+    """A crop that stands still: one upright square per clip that holds the face in every frame.
+
+    The first-order motion model's (Siarohin et al., 2019) crop of VoxCeleb: the smallest box around
+    the face's boxes of all frames, its longer side ``1 + 2 * margin`` times as long, square. The
+    head moves within the frame. ``points`` only say where frames that are such crops already have
+    them.
+
+    Args:
+        margin: Room on each side, as a share of the longer side.
+
+    Example:
+        >>> from talkingface.data.faces import FC_TFG_CROP
+        >>> boxes = torch.tensor([[10.0, 20.0, 60.0, 80.0], [50.0, 20.0, 110.0, 90.0]])
+        >>> FC_TFG_CROP.follow(boxes, torch.zeros(2, 3, 2), 120)[1].tolist()  # 120 px square
+        [[1.0, 0.0, -0.5], [0.0, 1.0, 4.5]]
+    """
+
+    margin: float = 0.1
+
+    def follow(self, boxes: Tensor, points: Tensor, size: int | None = None) -> Tensor:
+        """Return one map, the same for all frames."""
+        boxes, size = boxes.double(), size or self.size
+        low, high = boxes[:, :2].amin(0), boxes[:, 2:].amax(0)
+        scale = size / ((1 + 2 * self.margin) * (high - low).amax())
+        # The middle of the box comes to lie in the middle of the crop, between two pixels.
+        shift = (size - 1) / 2 - scale * (low + high) / 2
+        return torch.cat([scale * torch.eye(2).double(), shift[:, None]], 1).repeat(
+            len(boxes), 1, 1
+        )
+
 
 PC_AVS_CROP = CropTemplate(
     name="pc_avs",
@@ -133,7 +174,21 @@ DAVS_CROP = CropTemplate(
 The released script aligns every frame by itself, so that scale and rotation jitter; here they are
 those of the clip."""
 
-CROP_TEMPLATES = {"pc_avs": PC_AVS_CROP, "davs": DAVS_CROP}
+FC_TFG_CROP = TubeTemplate(
+    name="fc_tfg",
+    size=256,
+    points=((92.0, 113.0), (164.0, 113.0), (128.0, 189.0)),
+)
+"""FC-TFG's crop (section 4.1.1): the first-order motion model's, at 256 px.
+
+That tracker also ends a clip where the face leaves its first place; here the square is the whole
+clip's."""
+
+CROP_TEMPLATES: dict[str, CropTemplate] = {
+    "pc_avs": PC_AVS_CROP,
+    "davs": DAVS_CROP,
+    "fc_tfg": FC_TFG_CROP,
+}
 """The methods' crops by name."""
 
 
@@ -354,7 +409,9 @@ class FaceTrack:
         """
         points = torch.tensor(template.points)[[0, 1, 2, 2, 2]]
         points = (points + 0.5) * (side / template.size) - 0.5
-        box = torch.tensor([0.0, 0.0, side, side]) - 0.5
+        # What a margin is added to lies that far within the frame.
+        edge = side * (0.5 - 0.5 / (1 + 2 * getattr(template, "margin", 0.0)))
+        box = torch.tensor([edge, edge, side - edge, side - edge]) - 0.5
         found = torch.ones(frames, dtype=torch.bool)
         return cls(path, template, box.expand(frames, 4), points.expand(frames, 5, 2), found)
 
@@ -369,7 +426,7 @@ class FaceTrack:
 
     def matrices(self, size: int | None = None) -> Tensor:
         """Return the (T, 2, 3) maps from pixels of the clip to pixels of a crop of ``size``."""
-        return self.template.matrices(self.points, size)
+        return self.template.follow(self.boxes, self.points, size)
 
     def crop(self, frames: Tensor, start: int = 0, size: int | None = None) -> Tensor:
         """Crop consecutive frames of the clip.

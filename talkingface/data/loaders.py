@@ -2,7 +2,7 @@
 
 import warnings
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
@@ -13,8 +13,17 @@ from talkingface.data.datasets.clips import ClipDataset, Reader
 from talkingface.data.datasets.index import FailureLog
 from talkingface.data.sampling import Span, WindowSampler
 
-Part = list[tuple[int, Span]]
-"""Clips of a split by index, and the frames of each that the split may use."""
+
+class Piece(NamedTuple):
+    """A clip by its index, the frames of it that a split may use, and the word said there."""
+
+    member: int
+    span: Span
+    word: int | None = None
+
+
+Part = list[Piece]
+"""What a split consists of."""
 
 
 class WindowDataModule(LightningDataModule):
@@ -93,12 +102,13 @@ class WindowDataModule(LightningDataModule):
     def _dataset(self, reader: Reader, part: Part) -> ClipDataset:
         return ClipDataset(
             reader,
-            [member for member, _ in part],
-            [span for _, span in part],
+            [piece.member for piece in part],
+            [piece.span for piece in part],
             self.frames,
             self.references,
             self.class_names,
             self._failures,
+            [piece.word for piece in part if piece.word is not None] or None,
         )
 
     def train_dataloader(self) -> DataLoader:
@@ -114,6 +124,7 @@ class WindowDataModule(LightningDataModule):
             self.seed,
             torch.distributed.get_rank() if distributed else 0,
             torch.distributed.get_world_size() if distributed else 1,
+            self.train_dataset.reference_spans,
         )
         if self.trainer is not None:
             sampler.resume(*resume_point(self.trainer))

@@ -65,7 +65,7 @@ def split_time(
 def split_identities(
     names: Sequence[str], val_fraction: float, seed: int
 ) -> tuple[set[str], set[str]]:
-    """Split identities into two disjoint sets, the same for the same names and seed.
+    """Split identities, or clips, into two disjoint sets, the same for the same names and seed.
 
     Returns:
         The names for training and the held-out names (``val_fraction`` of them, one at least).
@@ -91,11 +91,17 @@ def split_identities(
 
 
 def draw_window(
-    clip: int, span: Span, frames: int, references: int, rng: np.random.Generator
+    clip: int,
+    span: Span,
+    frames: int,
+    references: int,
+    rng: np.random.Generator,
+    others: Span | None = None,
 ) -> Window:
-    """Draw a window of a span, and references from the span's other frames.
+    """Draw a window of a span, and references from the other frames of ``others``.
 
-    Where there are too few others, as in a clip of one word, references are any of its frames.
+    ``others`` is the span itself unless given, and then a span that contains it. Where there are
+    too few other frames, as in a clip of one word, references are any of its frames.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -104,12 +110,13 @@ def draw_window(
         [10, 11, 12, 13, 14, 15, 16, 17]
     """
     start = span.start + int(rng.integers(span.length - frames + 1))
+    span = others or span
     if span.length - frames < references:
-        others = span.start + rng.choice(span.length, size=references)
-        return Window(clip, start, tuple(int(k) for k in others))
+        drawn = span.start + rng.choice(span.length, size=references)
+        return Window(clip, start, tuple(int(k) for k in drawn))
     # Drawn from the span without the window, then moved past the window.
-    others = span.start + rng.choice(span.length - frames, size=references, replace=False)
-    return Window(clip, start, tuple(int(k) + frames * int(k >= start) for k in others))
+    drawn = span.start + rng.choice(span.length - frames, size=references, replace=False)
+    return Window(clip, start, tuple(int(k) + frames * int(k >= start) for k in drawn))
 
 
 def count_tiles(span: Span, frames: int) -> int:
@@ -154,6 +161,8 @@ class WindowSampler(DistributedSampler[Window]):
         seed: seed of the order and of all draws.
         rank: this process.
         world_size: number of processes.
+        reference_spans: the frames of each clip that references are drawn from, where they are
+            more than ``spans``.
 
     Example:
         >>> sampler = WindowSampler([Span(0, 50), Span(0, 80)], frames=5, batch_size=4)
@@ -174,9 +183,11 @@ class WindowSampler(DistributedSampler[Window]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        reference_spans: Sequence[Span] | None = None,
     ) -> None:
         super().__init__(spans, num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.spans = spans
+        self.reference_spans = spans if reference_spans is None else reference_spans
         self.frames = frames
         self.references = references
         self.batch_size = batch_size
@@ -207,4 +218,5 @@ class WindowSampler(DistributedSampler[Window]):
             position = sample * self.num_replicas + self.rank
             clip = int(order[position % self.windows]) % len(self.spans)
             rng = np.random.default_rng([self.seed, self.epoch, 1 + position])
-            yield draw_window(clip, self.spans[clip], self.frames, self.references, rng)
+            span, others = self.spans[clip], self.reference_spans[clip]
+            yield draw_window(clip, span, self.frames, self.references, rng, others)

@@ -170,8 +170,10 @@ class ClipDataset(Dataset[dict[str, Any]]):
         spans: the frames of each member that the split may use.
         frames: frames T of a window.
         references: references N of a window.
-        class_names: names of the identities; an item's ``identity`` is an index into them.
+        class_names: names of the identities; an item's ``identity`` is an index into them. Where
+            there are none, items have no ``identity``.
         failures: where unreadable files are noted.
+        words: class of the word in each member's span, for an item's ``word``.
 
     Raises:
         ValueError: on reading, if no clip at all can be read.
@@ -186,6 +188,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         references: int,
         class_names: Sequence[str],
         failures: FailureLog,
+        words: Sequence[int] | None = None,
     ) -> None:
         self.reader = reader
         self.members = members
@@ -193,12 +196,20 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.frames = frames
         self.references = references
         self.failures = failures
+        self.words = words
         self._labels = {name: label for label, name in enumerate(class_names)}
         self._ends = np.cumsum([count_tiles(span, frames) for span in spans])
 
     def __len__(self) -> int:
         """Number of windows that cover all spans."""
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def reference_spans(self) -> Sequence[Span]:
+        """The frames that references may show: a word's are any frames of its clip."""
+        if self.words is None:
+            return self.spans
+        return [Span(0, self.reader.clips[member].frame_count) for member in self.members]
 
     def window(self, index: int) -> Window:
         """Window number ``index`` of those that cover all spans in order.
@@ -241,13 +252,16 @@ class ClipDataset(Dataset[dict[str, Any]]):
         # Together, because reading one frame decodes all frames back to the last key frame.
         target = range(window.start, window.start + self.frames)
         frames = self.reader.frames(member, [*target, *window.references])
-        return {
+        item = {
             "video": frames[: self.frames],
             "source": frames[self.frames :],
             "audio": self.reader.audio(member, window.start, self.frames),
             "audio_gain": self.reader.gain(member),
             "clip": clip.name,
             "start": window.start,
-            "identity": self._labels[clip.identity],
-            **self.reader.labels(member, target),
         }
+        if self._labels:
+            item["identity"] = self._labels[clip.identity]
+        if self.words is not None:
+            item["word"] = self.words[window.clip]
+        return item | self.reader.labels(member, target)

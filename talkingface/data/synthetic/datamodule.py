@@ -10,7 +10,7 @@ from torch import Tensor
 from talkingface.data.batch import FPS, audio_window, to_uint8, utterance_gain
 from talkingface.data.datasets.clips import ClipDataset
 from talkingface.data.datasets.index import Clip
-from talkingface.data.loaders import Part, WindowDataModule
+from talkingface.data.loaders import Part, Piece, WindowDataModule
 from talkingface.data.sampling import Span
 from talkingface.data.synthetic.clip import SyntheticClip
 from talkingface.data.synthetic.dataset import (
@@ -246,7 +246,7 @@ class SyntheticDataModule(WindowDataModule):
         parts: list[Part] = []
         first = 0
         for takes in splits.values():
-            parts.append([(member, span) for member in range(first, first + len(takes))])
+            parts.append([Piece(member, span) for member in range(first, first + len(takes))])
             first += len(takes)
         self.train_dataset, self.val_dataset, self.test_dataset = (
             self._dataset(reader, part) for part in parts

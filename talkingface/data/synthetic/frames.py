@@ -9,7 +9,7 @@ from torch import Tensor
 
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME, to_uint8
 from talkingface.data.datasets.index import Clip
-from talkingface.data.loaders import WindowDataModule
+from talkingface.data.loaders import Piece, WindowDataModule
 from talkingface.data.sampling import Span
 from talkingface.data.synthetic.dataset import PEOPLE, POPULATION
 from talkingface.data.synthetic.face import (
@@ -228,7 +228,7 @@ class RandomFaceDataModule(WindowDataModule):
             return
         # Those to train on come first: their labels count from 0.
         self.class_names = [clip.identity for clip in self._reader.clips]
-        members = [(member, Span(0, self.poses)) for member in range(len(self.class_names))]
+        members = [Piece(member, Span(0, self.poses)) for member in range(len(self.class_names))]
         self.train_dataset = self._dataset(self._reader, members[: self.identities])
         self.val_dataset = self._dataset(self._reader, members[self.identities :])
         self.test_dataset = self.val_dataset
