@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from talkingface.data.datamodules import FolderDataModule, VoxCeleb2DataModule
     from talkingface.data.synthetic.datamodule import SyntheticDataModule
-    from talkingface.data.words import WordClipsDataModule
+    from talkingface.data.words import LRWDataModule, WordClipsDataModule
     from talkingface.models.davs.module import DAVS
     from talkingface.models.davs.recognition import DAVSRecognition
     from talkingface.models.experts.identity import IdentityClassifier
@@ -28,6 +28,7 @@ __all__ = [
     "DAVSRecognition",
     "FolderDataModule",
     "IdentityClassifier",
+    "LRWDataModule",
     "PCAVSSync",
     "SyncExpert",
     "SyncNet",
@@ -47,6 +48,7 @@ _HOME = {
     "FolderDataModule": "talkingface.data.datamodules",
     "VoxCeleb2DataModule": "talkingface.data.datamodules",
     "SyntheticDataModule": "talkingface.data.synthetic.datamodule",
+    "LRWDataModule": "talkingface.data.words",
     "WordClipsDataModule": "talkingface.data.words",
 }
 

@@ -4,7 +4,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from talkingface.data.datasets.clips import ClipReader
 from talkingface.data.datasets.folder import find_folder_clips
@@ -16,6 +16,7 @@ from talkingface.data.datasets.index import (
     list_reasons,
     reason_of,
 )
+from talkingface.data.datasets.mead import choose_speakers, choose_test_clips, find_mead_clips
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
 from talkingface.data.loaders import Part, Piece, WindowDataModule
 from talkingface.data.sampling import Span, split_identities, split_time
@@ -109,20 +110,27 @@ class ClipDataModule(WindowDataModule):
             return
         clips, self._skipped = index_clips(self.find_clips(), self.box, self.index_file)
         reader = ClipReader(clips, self.size, self.box)
-        train, val = self._split(clips)
+        parts = self._split(clips)
         if self.cache:
-            train, val = self._fill_cache(reader, train, val)
+            parts = self._fill_cache(reader, parts)
+        train, val, test = (*parts, parts[-1])[:3]
         if not train:
             raise ValueError(f"{self.root} has no usable clip: {list_reasons(self._skipped)}.")
         if self._skipped:
             reasons = list_reasons(self._skipped)
             logger.warning("%d clips are not used: %s.", len(self._skipped), reasons)
-        self.class_names = sorted({clips[member].identity for member, *_ in [*train, *val]})
+        self.class_names = self.name_identities([clips[p.member] for p in [*train, *val, *test]])
         self.train_dataset = self._dataset(reader, train)
-        self.val_dataset = self.test_dataset = self._dataset(reader, val)
+        self.val_dataset = self._dataset(reader, val)
+        self.test_dataset = self._dataset(reader, test)
         self._ready = True
 
-    def _split(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
+    def name_identities(self, clips: Sequence[Clip]) -> list[str]:
+        """The names that ``identity`` counts; none leaves it out of the batches."""
+        return sorted({clip.identity for clip in clips})
+
+    def _split(self, clips: Sequence[Clip]) -> tuple[Part, ...]:
+        """Share out the clips for training, validation, and tests where they have others."""
         if self.split == "time":
             return self._split_by_time(clips)
         train: Part = []
@@ -171,16 +179,15 @@ class ClipDataModule(WindowDataModule):
         names = [clip.identity for clip in clips]
         return split_identities(names, self.val_fraction, self.seed)[1]
 
-    def _fill_cache(self, reader: ClipReader, train: Part, val: Part) -> tuple[Part, Part]:
+    def _fill_cache(self, reader: ClipReader, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         broken = set()
-        for member in sorted({member for member, *_ in [*train, *val]}):
+        for member in sorted({piece.member for part in parts for piece in part}):
             try:
                 reader.cache(member)
             except Exception as error:
                 broken.add(member)
                 self._skipped[reader.clips[member].name] = reason_of(error)
-        train, val = ([p for p in part if p.member not in broken] for part in (train, val))
-        return train, val
+        return tuple([piece for piece in part if piece.member not in broken] for part in parts)
 
 
 class FolderDataModule(ClipDataModule):
@@ -219,3 +226,58 @@ class VoxCeleb2DataModule(ClipDataModule):
         if test and any(clip.name.startswith("dev/") for clip in clips):
             return test
         return super().held_out_identities(clips)
+
+
+class MEADDataModule(ClipDataModule):
+    """One view of MEAD in the corpus's own folders, with FC-TFG's protocol as held-out part.
+
+    ``split="identity"`` (the default here) holds out the protocol's clips: ``videos`` of each
+    emotion of each of ``speakers`` random speakers, none of whom is trained on. Frames have to be
+    square: crop with ``talkingface prepare`` first, which keeps the folders and joins the sound.
+    See :mod:`talkingface.data.datasets.mead` for access, licence and citation.
+
+    Args:
+        root: folder of the actors' folders.
+        view: folder of the view.
+        speakers: how many speakers are held out.
+        videos: how many videos of each of them and each emotion.
+        options: the other arguments of :class:`ClipDataModule`, but for ``val_fraction`` with
+            ``split="identity"``.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        view: str = "front",
+        speakers: int = 5,
+        videos: int = 5,
+        split: Literal["time", "clip", "identity"] = "identity",
+        **options: Any,
+    ) -> None:
+        super().__init__(root, split=split, **options)
+        if min(speakers, videos) < 1:
+            raise ValueError(f"speakers={speakers} and videos={videos} must be 1 or more.")
+        self.view, self.speakers, self.videos = view, speakers, videos
+
+    def find_clips(self) -> list[ClipFile]:
+        """Find the clips of the view."""
+        return find_mead_clips(self.root, self.view)
+
+    def held_out_identities(self, clips: Sequence[Clip]) -> set[str]:
+        """The protocol's speakers."""
+        people = {clip.identity for clip in clips}
+        if len(people) <= self.speakers:
+            raise ValueError(
+                f"{self.root} has {len(people)} speakers, {self.speakers} are held out: give "
+                "data.speakers of fewer, or another split."
+            )
+        return choose_speakers(people, self.speakers, self.seed)
+
+    def _split(self, clips: Sequence[Clip]) -> tuple[Part, Part]:
+        train, val = super()._split(clips)
+        if self.split != "identity":
+            return train, val
+        files = [ClipFile(clip.path, clip.name, clip.identity) for clip in clips]
+        chosen = choose_test_clips(files, self.speakers, self.videos, self.seed)
+        names = {file.name for file in chosen}
+        return train, [piece for piece in val if clips[piece.member].name in names]

@@ -114,6 +114,9 @@ class WindowDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Windows drawn at random, from where the trainer stands."""
         self.setup()
+        return self._loader(self.train_dataset, self._sampler())
+
+    def _sampler(self) -> WindowSampler:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = WindowSampler(
             self.train_dataset.spans,
@@ -128,7 +131,7 @@ class WindowDataModule(LightningDataModule):
         )
         if self.trainer is not None:
             sampler.resume(*resume_point(self.trainer))
-        return self._loader(self.train_dataset, sampler)
+        return sampler
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """The held-out frames, in order; an empty list where nothing is held out."""

@@ -209,13 +209,16 @@ class WindowSampler(DistributedSampler[Window]):
         """Go to the start of an epoch, or to where :meth:`resume` said in that epoch."""
         super().set_epoch(epoch + self._shift)
 
-    def __iter__(self) -> Iterator[Window]:
-        """Yield this rank's windows of the current epoch."""
+    def positions(self) -> range:
+        """Where this rank's windows stand among those of all ranks in the current epoch."""
         epoch, batches = self._resume
         first = batches * self.batch_size if epoch == self.epoch else 0
+        return range(first * self.num_replicas + self.rank, self.total_size, self.num_replicas)
+
+    def __iter__(self) -> Iterator[Window]:
+        """Yield this rank's windows of the current epoch."""
         order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.windows)
-        for sample in range(first, self.num_samples):
-            position = sample * self.num_replicas + self.rank
+        for position in self.positions():
             clip = int(order[position % self.windows]) % len(self.spans)
             rng = np.random.default_rng([self.seed, self.epoch, 1 + position])
             span, others = self.spans[clip], self.reference_spans[clip]

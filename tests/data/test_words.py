@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from talkingface.data.words import WordClipsDataModule
+from talkingface.data.synthetic.dataset import choose_word
+from talkingface.data.synthetic.writing import write_corpus
+from talkingface.data.words import LRWDataModule, WordClipsDataModule
 from tests.data.test_datasets import read_numbers, write_clip
 
 WORDS = """clip,word,start_s,end_s,note
@@ -31,7 +33,7 @@ def make(root: Path, **kwargs: Any) -> WordClipsDataModule:
     return WordClipsDataModule(str(root), **values)
 
 
-def items(loader: Any, module: WordClipsDataModule) -> list[tuple[str, str, int]]:
+def items(loader: Any, module: WordClipsDataModule | LRWDataModule) -> list[tuple[str, str, int]]:
     """Clip, word and start of each item."""
     return sorted(
         (name, module.word_names[word], int(start))
@@ -156,3 +158,44 @@ def test_bad_folders_and_arguments(root: Path, tmp_path: Path) -> None:
         make(root, jitter=-1)
     with pytest.raises(ValueError, match="has 'red' twice"):
         make(root, word_names=["red", "red"])
+
+
+def test_lrw_reads_its_own_folders_and_split(tmp_path: Path) -> None:
+    number = 0
+    for split, words in {"train": ["HOME", "ABOUT"], "val": ["HOME"], "test": ["ABOUT"]}.items():
+        for word in words:
+            write_clip(tmp_path / "lipread_mp4" / word / split / f"{word}_00001.mp4", number, 29)
+            number += 1
+    module = LRWDataModule(str(tmp_path), size=32, batch_size=2)
+    (train,), (val,), (test,) = (
+        list(loader)
+        for loader in (
+            module.train_dataloader(),
+            module.val_dataloader(),
+            module.test_dataloader(),
+        )
+    )
+    assert module.word_names == ["ABOUT", "HOME"]
+    assert sorted(zip(train["word"].tolist(), train["clip"], strict=True)) == [
+        (0, "lipread_mp4/ABOUT/train/ABOUT_00001.mp4"),
+        (1, "lipread_mp4/HOME/train/HOME_00001.mp4"),
+    ]
+    assert (val["word"].tolist(), test["word"].tolist()) == ([1], [0])
+    # 25 of 29 frames, two on each side left out: what a reference shows
+    assert read_numbers(test["video"]) == [(3, frame) for frame in range(2, 27)]
+    assert {frame for _, frame in read_numbers(train["source"])} <= {0, 1, 27, 28}
+    assert "identity" not in train
+    assert module.num_identities == 0
+    with pytest.raises(ValueError, match="'HOME', which is not among word_names"):
+        LRWDataModule(str(tmp_path), word_names=["ABOUT"]).setup()
+    with pytest.raises(FileNotFoundError, match="no train clips of LRW"):
+        LRWDataModule(str(tmp_path / "lipread_mp4" / "HOME")).setup()
+
+
+def test_lrw_reads_a_drawn_tree(tmp_path: Path) -> None:
+    write_corpus(tmp_path, "lrw", 2, clips_per_identity=1, size=32, held_out=1)
+    module = LRWDataModule(str(tmp_path), size=32, batch_size=2)
+    (batch,) = module.train_dataloader()
+    said = sorted(module.word_names[word] for word in batch["word"])
+    assert said == sorted(choose_word(person).upper() for person in (0, 1))
+    assert batch["video"].shape == (2, 25, 3, 32, 32)

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 from talkingface.data.datasets.index import ClipFile
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+"""The corpus's own parts."""
 LAYOUT = "[lipread_mp4/]<WORD>/{train,val,test}/<WORD>_<number>.mp4 with <WORD>_<number>.txt"
 """Where the corpus's own archive puts the clips, below the root."""
 
