@@ -15,6 +15,7 @@ import torch
 
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import FPS, SAMPLE_RATE
+from talkingface.data.datasets.mead import find_sound
 from talkingface.data.faces import CROP_TEMPLATES, CroppedClip, preview, track_face
 from talkingface.data.video import VIDEO_SUFFIXES, VideoClip, VideoWriter, write_image
 
@@ -220,7 +221,8 @@ def _prepare(job: _Job) -> PreparedClip:
     """Prepare one video; whatever goes wrong is told in the row."""
     try:
         clip = VideoClip(job.source)
-        if not clip.has_audio:
+        sound = job.source if clip.has_audio else find_sound(job.source)
+        if sound is None:
             raise ValueError("it has no sound, which training needs.")
         track = track_face(clip, CROP_TEMPLATES[job.method], job.face)
         if job.picture:
@@ -229,7 +231,7 @@ def _prepare(job: _Job) -> PreparedClip:
             write_image(job.picture, preview(clip[first], track, first, job.size))
         cropped = CroppedClip(clip, track, job.size)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        audio = read_audio(job.source)
+        audio = read_audio(sound)
         # Real footage: the writer's tag that marks synthetic video is left out.
         with VideoWriter(
             job.target, job.size, job.size, audio=audio, comment=None, crf=CRF

@@ -17,6 +17,7 @@ from talkingface.data.audio import read_audio
 from talkingface.data.batch import SAMPLES_PER_FRAME, to_float
 from talkingface.data.datasets.folder import find_folder_clips
 from talkingface.data.datasets.index import ClipFile, reason_of
+from talkingface.data.datasets.mead import choose_test_clips, find_mead_clips, is_mead
 from talkingface.data.faces import (
     PC_AVS_CROP,
     CroppedClip,
@@ -305,7 +306,9 @@ def folder_footage(
     """Open clips of a folder; those that cannot be used are named, not replaced.
 
     Args:
-        folder: The folder; see :func:`~talkingface.data.datasets.folder.find_folder_clips`.
+        folder: The folder; see :func:`~talkingface.data.datasets.folder.find_folder_clips`. Of one
+            that is laid out like MEAD, clips of FC-TFG's protocol: see
+            :func:`~talkingface.data.datasets.mead.choose_test_clips`.
         clips: How many: of more, a random choice.
         seconds: What counts of each, from its beginning.
         seed: Of the choice.
@@ -320,7 +323,10 @@ def folder_footage(
         FileNotFoundError: If there is no such folder, or no clip in it.
         ValueError: If none can be used.
     """
-    files = find_folder_clips(str(folder))
+    if is_mead(folder):
+        files = choose_test_clips(find_mead_clips(folder), seed=seed)
+    else:
+        files = find_folder_clips(str(folder))
     if len(files) > clips:
         files = sorted(random.Random(seed).sample(files, clips))
     opened: list[FileFootage] = []
@@ -341,7 +347,7 @@ def _open(
     file: ClipFile, seconds: float, detector: FaceDetector | None, landmarks: Landmarks | None
 ) -> FileFootage:
     clip = VideoClip(file.path)
-    if not clip.has_audio:
+    if not clip.has_audio and file.audio is None:
         raise ValueError(f"{file.path} has no sound: speech is what drives the face.")
     if detector is None and clip.height != clip.width:
         raise ValueError(
@@ -350,7 +356,7 @@ def _open(
         )
     track = track_face(clip, EVALUATION_CROP, detector=detector) if detector else None
     count = min(len(clip), round(seconds * 25))
-    audio = read_audio(file.path, 0, count * SAMPLES_PER_FRAME)
+    audio = read_audio(file.audio or file.path, 0, count * SAMPLES_PER_FRAME)
     return FileFootage(file, count, track, audio, landmarks)
 
 

@@ -1,6 +1,7 @@
 """Crops against hand calculation, drawn patterns, and real photos."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from talkingface.data.faces import (
     DAVS_CROP,
+    FC_TFG_CROP,
     MAX_GAP,
     PC_AVS_CROP,
     CroppedClip,
@@ -97,6 +99,25 @@ def test_points_that_resemble_the_template_land_on_it_exactly() -> None:
     points = similar(torch.tensor(PC_AVS_CROP.points), 2.5, 20.0, (300.0, 40.0))[None]
     placed = apply(PC_AVS_CROP.matrices(points), points)
     torch.testing.assert_close(placed[0].float(), CROPPED_POINTS, atol=1e-3, rtol=0)
+
+
+def test_a_still_crop_holds_every_box_upright() -> None:
+    # Boxes from (40, 30) to (100, 150) together: 120 high, with a tenth on each side 144.
+    boxes = torch.tensor([[40.0, 40.0, 80.0, 100.0], [60.0, 30.0, 100.0, 150.0]])
+    points = similar(torch.tensor(PC_AVS_CROP.points), 1.0, 30.0, (0.0, 0.0)).expand(2, 3, 2)
+    track = replace(track_of(points), template=FC_TFG_CROP, boxes=boxes)
+    maps = track.matrices(72)  # half the size
+    assert torch.equal(maps[0], maps[1])
+    corners = torch.tensor([[40.0, 30.0], [100.0, 150.0]]).double()
+    # The middle (70, 90) goes to 35.5, between pixels 35 and 36.
+    expected = torch.tensor([[35.5 - 15, 35.5 - 30], [35.5 + 15, 35.5 + 30]]).double()
+    torch.testing.assert_close(apply(maps[0], corners), expected)
+
+
+def test_frames_that_are_still_crops_already_stay_as_they_are() -> None:
+    frames = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    track = FaceTrack.aligned("frames", 1, 64, FC_TFG_CROP)
+    assert torch.equal(track.crop(frames, size=64), frames)
 
 
 @pytest.mark.parametrize("size", [96, 256])

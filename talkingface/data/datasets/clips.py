@@ -105,6 +105,10 @@ class ClipReader:
             self._known.popitem(last=False)
         return self._known[clip]
 
+    def _sound(self, clip: int) -> str:
+        """The file of the sound."""
+        return self.clips[clip].audio or self.clips[clip].path
+
     def cache(self, clip: int) -> None:
         """Decode a clip once and keep its frames and sound in memory."""
         if clip in self._frames:
@@ -113,7 +117,7 @@ class ClipReader:
         # Piece by piece: frames of the file's size are never held for the whole clip.
         pieces = iter(lambda: list(islice(frames, 32)), [])
         parts = [crop_and_resize(torch.stack(piece), self.size, self.box) for piece in pieces]
-        self._audio[clip] = read_audio(self.clips[clip].path)
+        self._audio[clip] = read_audio(self._sound(clip))
         self._frames[clip] = torch.cat(parts)
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
@@ -135,9 +139,7 @@ class ClipReader:
         if clip in self._audio:
             return audio_window(self._audio[clip], start, frames)
         first = start * SAMPLES_PER_FRAME - AUDIO_CONTEXT
-        return read_audio(
-            self.clips[clip].path, first, frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
-        )
+        return read_audio(self._sound(clip), first, frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT)
 
     def gain(self, clip: int) -> Tensor:
         """Factor that brings the clip's whole sound to an rms of 0.1.
@@ -146,7 +148,7 @@ class ClipReader:
             - returns: () float32
         """
         if self._gains[clip].isnan():
-            whole = self._audio[clip] if clip in self._audio else read_audio(self.clips[clip].path)
+            whole = self._audio[clip] if clip in self._audio else read_audio(self._sound(clip))
             self._gains[clip] = float(utterance_gain(whole))
         return self._gains[clip].clone()
 

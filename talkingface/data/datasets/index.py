@@ -21,11 +21,15 @@ Box = tuple[float, float, float, float]
 
 
 class ClipFile(NamedTuple):
-    """A file, its name in messages and batches, and whose face it shows."""
+    """A file, its name in messages and batches, and whose face it shows.
+
+    ``audio`` is the file of the sound where that is another.
+    """
 
     path: str
     name: str
     identity: str
+    audio: str | None = None
 
 
 class Clip(NamedTuple):
@@ -35,6 +39,7 @@ class Clip(NamedTuple):
     name: str
     identity: str
     frame_count: int
+    audio: str | None = None
 
 
 class _Header(NamedTuple):
@@ -84,9 +89,9 @@ def _save_headers(headers: dict[str, _Header], index_file: str) -> None:
     os.replace(temporary, index_file)
 
 
-def _reason_to_skip(header: _Header, box: Box | None) -> str | None:
+def _reason_to_skip(file: ClipFile, header: _Header, box: Box | None) -> str | None:
     top, left, bottom, right = box_pixels(header.height, header.width, box)
-    if not header.has_audio:
+    if not header.has_audio and file.audio is None:
         return "no sound"
     if abs((bottom - top) - (right - left)) > 1:
         return (
@@ -122,11 +127,11 @@ def index_clips(
 
     clips, skipped = [], {}
     for file, header in zip(files, headers, strict=True):
-        reason = header if isinstance(header, str) else _reason_to_skip(header, box)
+        reason = header if isinstance(header, str) else _reason_to_skip(file, header, box)
         if reason is not None:
             skipped[file.name] = reason
         elif not isinstance(header, str):
-            clips.append(Clip(*file, header.frame_count))
+            clips.append(Clip(*file[:3], header.frame_count, file.audio))
     return clips, skipped
 
 
