@@ -119,6 +119,8 @@ class FAN(nn.Module):
             nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.ReLU()
         )
         self.heatmaps = nn.Conv2d(channels, landmarks, 1)
+        # A third faster on CPUs in bfloat16.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the maps.

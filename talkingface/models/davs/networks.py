@@ -322,6 +322,8 @@ class Decoder(nn.Module):
             nn.ConvTranspose2d(width // 2, 3, 3, padding=1),
             nn.Tanh(),
         )
+        # Twice as fast on CPUs in bfloat16.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, code: Tensor, skip: Tensor) -> Tensor:
         """Paint images."""
