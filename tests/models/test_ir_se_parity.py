@@ -1,6 +1,7 @@
 """ArcFace and pSp's encoder give the numbers of the released code with the same weights."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def without_gradient() -> Iterator[None]:
         yield
 
 
-def filled(build: type[nn.Module], weights: dict[str, Tensor], **sizes: int) -> nn.Module:
+def filled(build: type[nn.Module], weights: dict[str, Tensor], **sizes: int) -> Any:
     """A network with given weights, without the time that drawing others would take."""
     with torch.device("meta"):
         network = build(**sizes)

@@ -17,6 +17,7 @@ from talkingface.models.components.stylegan2_generator import Synthesis
 from talkingface.models.davs.module import DAVS
 from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.experts.identity import IdentityClassifier
+from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS
@@ -155,6 +156,31 @@ IDENTITY_READER = Tiny(IdentityReader, {**READER, "num_identities": IDENTITIES, 
 
 SYNC_EXPERT = Tiny(SyncExpert, {"width": 2}, quiet={"augment": False}, frames=7)
 
+_INVERSION_SIZES: dict[str, Any] = {
+    "image_size": SIZE,
+    "style_dim": 16,
+    "mapping_layers": 2,
+    "channel_multiplier": 0.0078125,  # 4 channels at 32 px
+    "max_channels": 8,
+    "encoder_channels": (4, 8, 8, 16),
+    "encoder_depths": (1, 1, 1, 1),
+    "lpips_weight": 0.0,  # AlexNet is not tiny
+    "identity_weight": 0.0,
+    "lr": 1e-3,
+}
+INVERSION = Tiny(Inversion, _INVERSION_SIZES)
+INVERSION_HYPER = Tiny(
+    Inversion,
+    _INVERSION_SIZES
+    | {
+        "hyper": True,
+        "hyper_channels": (4, 8, 8, 16),
+        "hyper_depths": (1, 1, 1, 1),
+        "hyper_dim": 8,
+        "refinements": 2,
+    },
+)
+
 _DAVS_SIZES: dict[str, Any] = {
     "image_size": SIZE,
     "num_words": WORDS,
@@ -196,7 +222,16 @@ DAVS_MAIN = Tiny(
 )
 
 METHODS = [PC_AVS, DAVS_MAIN]
-STAGES = [IDENTITY, SYNC, FACE_READER, IDENTITY_READER, SYNC_EXPERT, DAVS_RECOGNITION]
+STAGES = [
+    IDENTITY,
+    SYNC,
+    FACE_READER,
+    IDENTITY_READER,
+    SYNC_EXPERT,
+    DAVS_RECOGNITION,
+    INVERSION,
+    INVERSION_HYPER,
+]
 
 
 def label(tiny: Tiny) -> str:

@@ -1,0 +1,1 @@
+"""GAN inversion: latents, and with HyperStyle changes of weights, that paint a given face."""
