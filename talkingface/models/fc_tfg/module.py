@@ -1,0 +1,547 @@
+"""FC-TFG: training, animation, and the canonical face."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from talkingface.data.batch import Batch, Frames, audio_window
+from talkingface.losses import (
+    LPIPSLoss,
+    cosine_sync_loss,
+    discriminator_adversarial_loss,
+    feature_distance,
+    generator_adversarial_loss,
+    orthogonality_loss,
+)
+from talkingface.losses.disentanglement import OrthogonalityForm
+from talkingface.losses.identity import IdentityLoss
+from talkingface.models.adversarial import Tensors
+from talkingface.models.base import TalkingFaceModule, as_float, frame_count, ping_pong
+from talkingface.models.components.audio_frontends import Wav2LipMel
+from talkingface.models.components.stylegan2_discriminator import StyleGAN2Discriminator
+from talkingface.models.components.vgg import VGG19Features
+from talkingface.models.conversion import Rule, convert_state_dict
+from talkingface.models.experts.inversion.module import Inversion
+from talkingface.models.experts.recognition import IdentityName, open_identity
+from talkingface.models.experts.syncnet.expert import SyncExpert
+from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
+from talkingface.models.pretrained import load_pretrained
+from talkingface.models.reproducible import parameter_groups
+from talkingface.models.transfer import transfer
+from talkingface.models.weights import load_state_dict_file
+
+log = logging.getLogger(__name__)
+
+# LPIPS's trunk and where torchvision's weights of it are, by the name of the perceptual loss.
+_TRUNKS: dict[str, tuple[Literal["vgg", "alex"], str]] = {
+    "lpips": ("vgg", "https://download.pytorch.org/models/vgg16-397923af.pth"),
+    "lpips_alex": ("alex", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
+}
+# Of wav2lip.pth: the audio encoder alone, of a checkpoint with the optimizer's state and counters.
+_WAV2LIP_RULES: list[Rule] = [
+    (r"^(state_dict\.)?(module\.)?", ""),
+    (r"(?!audio_encoder\.).+", None),
+]
+
+
+class FCTFG(TalkingFaceModule):
+    r"""Talking faces whose every motion is under control.
+
+    An inversion encoder reads codes of the source and of the driving frames; the canonical encoder
+    takes the motion out of the source's, the motion encoder takes motion out of the driving
+    frames', with the sound, and StyleGAN2 paints their sum (Jang et al., ACM MM 2023). Training
+    minimises eq. 9, :math:`\lambda_1 \mathcal{L}_{ortho} + \lambda_2 \mathcal{L}_{sync} + \lambda_3
+    \mathcal{L}_{id} + \lambda_4 \mathcal{L}_{rec} + \lambda_5 \mathcal{L}_{LPIPS} + \lambda_6
+    \mathcal{L}_{GAN}`.
+
+    Args:
+        image_size: Height and width of the frames, a power of two.
+        style_dim: See :class:`~talkingface.models.fc_tfg.networks.FCTFGNetworks`, as for the eight
+            that follow; layers are counted from 0.
+        mapping_layers: See there.
+        channel_multiplier: See there.
+        max_channels: See there.
+        encoder_channels: See there.
+        encoder_depths: See there.
+        audio_width: See there.
+        motion_layers: See there.
+        audio_layers: See there.
+        temporal: ``"conv"``, or ``"lstm"`` for the ablation of Table 3.
+        discriminator: Judges single frames (``"image"``), or, the ablation of Table 3, the frames
+            of a window as channels (``"video"``).
+        discriminator_frames: Successive frames that ``"video"`` judges together.
+        stddev_group: See
+            :class:`~talkingface.models.components.stylegan2_discriminator.StyleGAN2Discriminator`.
+        orthogonality: Form of eq. 3, see :func:`~talkingface.losses.orthogonality_loss`; ``"none"``
+            and ``"cosine"`` are the ablations of Table 4.
+        orthogonality_weight: :math:`\lambda_1`.
+        sync_weight: :math:`\lambda_2`.
+        identity: Whose vectors eq. 5 compares, a key of
+            :data:`~talkingface.models.experts.recognition.IDENTITY_NETWORKS`.
+        identity_weight: :math:`\lambda_3`.
+        l1_weight: :math:`\lambda_4`.
+        perceptual: ``"lpips"``, as the paper names the loss, on VGG-16; ``"lpips_alex"``, the same
+            on AlexNet, in a tenth of the time; or ``"vgg19"``, eq. 7 as it is printed.
+        perceptual_weight: :math:`\lambda_5`.
+        gan_weight: :math:`\lambda_6`.
+        mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in
+            driving frames wherever the sound says what the lips do. None, as in the paper, hides
+            nothing.
+        mute: Share of training clips whose sound is withheld, and whose lips are read from the
+            driving frames. 0, as in the paper, leaves generation without sound untrained.
+        lr: Learning rate of Adam, for both players.
+        freeze: Prefixes of network parts that are not trained, e.g. ``["generator"]``.
+        lr_factors: Prefix of a network part -> factor of its learning rate.
+        accumulate: Batches per update.
+        clip: Largest gradient norm of each player.
+        ema_half_life: Half-life, in images, of the moving average of the networks.
+
+    Raises:
+        ValueError: If an argument is unknown or out of range.
+
+    Example:
+        >>> model = FCTFG(
+        ...     32, 16, 1, max_channels=8, encoder_channels=(4, 4, 8, 8),
+        ...     encoder_depths=(1, 1, 1, 1), audio_width=2, motion_layers=(1, 2, 3),
+        ...     audio_layers=(3,),
+        ... )
+        >>> picture, speech = torch.zeros(3, 32, 32), torch.zeros(1600)
+        >>> model.animate(picture, speech, driving=torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([3, 3, 32, 32])
+        >>> model.canonical(picture).shape
+        torch.Size([3, 32, 32])
+    """
+
+    controls: ClassVar[frozenset[str]] = frozenset({"lip", "pose", "brows", "blink", "gaze"})
+
+    def __init__(
+        self,
+        image_size: int = 256,
+        style_dim: int = 512,
+        mapping_layers: int = 8,
+        channel_multiplier: float = 2,
+        max_channels: int = 512,
+        encoder_channels: tuple[int, ...] = (64, 128, 256, 512),
+        encoder_depths: tuple[int, ...] = (3, 4, 14, 3),
+        audio_width: int = 32,
+        motion_layers: tuple[int, ...] = (1, 2, 3, 4, 7, 8, 9, 10),
+        audio_layers: tuple[int, ...] = (7, 8),
+        temporal: Temporal = "conv",
+        discriminator: Literal["image", "video"] = "image",
+        discriminator_frames: int = 5,
+        stddev_group: int = 4,
+        orthogonality: OrthogonalityForm | Literal["none"] = "inner",
+        orthogonality_weight: float = 1.0,
+        sync_weight: float = 0.1,
+        identity: IdentityName = "arcface",
+        identity_weight: float = 0.5,
+        l1_weight: float = 1.0,
+        perceptual: Literal["lpips", "lpips_alex", "vgg19"] = "lpips",
+        perceptual_weight: float = 1.0,
+        gan_weight: float = 0.1,
+        mouth_box: tuple[float, float, float, float] | None = None,
+        mute: float = 0.0,
+        lr: float = 1e-4,
+        freeze: list[str] | None = None,
+        lr_factors: dict[str, float] | None = None,
+        accumulate: int = 1,
+        clip: float | None = None,
+        ema_half_life: float | None = None,
+    ) -> None:
+        super().__init__(accumulate, clip, ema_half_life)
+        self.save_hyperparameters()
+        if discriminator not in ("image", "video"):
+            raise ValueError(f'discriminator must be "image" or "video", not {discriminator!r}.')
+        if perceptual not in (*_TRUNKS, "vgg19"):
+            names = ", ".join([*_TRUNKS, "vgg19"])
+            raise ValueError(f"perceptual must be one of {names}, not {perceptual!r}.")
+        if not 0 <= mute < 1:
+            raise ValueError(f"mute={mute}: give a share in [0, 1) of the clips.")
+        self.image_size = image_size
+        self.judged = discriminator_frames if discriminator == "video" else 1
+        self.orthogonality, self.orthogonality_weight = orthogonality, orthogonality_weight
+        self.sync_weight, self.l1_weight, self.gan_weight = sync_weight, l1_weight, gan_weight
+        self.identity: IdentityName = identity
+        self.identity_weight = identity_weight
+        self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
+        self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
+        self.front_end = Wav2LipMel()
+        self.networks = FCTFGNetworks(
+            size=image_size,
+            style_dim=style_dim,
+            mapping_layers=mapping_layers,
+            channel_multiplier=channel_multiplier,
+            max_channels=max_channels,
+            encoder_channels=encoder_channels,
+            encoder_depths=encoder_depths,
+            audio_width=audio_width,
+            motion_layers=motion_layers,
+            audio_layers=audio_layers,
+            temporal=temporal,
+        )
+        self.discriminator = StyleGAN2Discriminator(
+            image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
+        )
+        self.mouth = None if mouth_box is None else _pixels(mouth_box, image_size)
+        if freeze:
+            self.freeze_parts(self.networks, freeze)
+        self.average_weights()
+        # Frozen networks of the losses are no part of the model: not in checkpoints or optimizers.
+        self._fixed: dict[str, Any] = {}
+
+    def initialise(
+        self,
+        inversion: str | Path | None = None,
+        sync: str | Path | None = None,
+        identity: str | Path | None = None,
+        lpips: str | Path | None = None,
+        vgg: str | Path | None = None,
+        audio: str | Path | None = None,
+        stylegan2: str | Path | None = None,
+        model: str | Path | None = None,
+    ) -> Self:
+        """Start from weights of earlier stages; nothing of these paths is stored.
+
+        Args:
+            inversion: Folder of a trained
+                :class:`~talkingface.models.experts.inversion.module.Inversion`: encoder, generator
+                and average latent.
+            sync: Folder of a trained
+                :class:`~talkingface.models.experts.syncnet.expert.SyncExpert`, or ``sync-expert``.
+            identity: Weights of the identity network, see
+                :func:`~talkingface.models.experts.recognition.open_identity`.
+            lpips: torchvision's weights of LPIPS's trunk: VGG-16's, or for ``"lpips_alex"``
+                AlexNet's.
+            vgg: torchvision's VGG-19 weights, for ``perceptual="vgg19"``.
+            audio: Wav2Lip's released ``wav2lip.pth``, for the audio encoder.
+            stylegan2: Folder of a trained StyleGAN2, for the discriminator.
+            model: Folder of a trained FCTFG, with its discriminator where there is one.
+
+        Raises:
+            FileNotFoundError: If there is nothing at a path.
+            ValueError: If it is another stage, or its weights do not fit this model's sizes.
+        """
+        parts = cast(Any, self.networks)
+        if model is not None:
+            other = load_pretrained(model, type(self))
+            transfer(other.inference_networks.state_dict(), parts, str(model))
+            transfer(other.discriminator.state_dict(), self.discriminator, str(model))
+        if inversion is not None:
+            networks = load_pretrained(inversion, Inversion).networks
+            for name in ("encoder", "generator"):
+                part = networks.get_submodule(name)
+                transfer(part.state_dict(), parts.get_submodule(name), str(inversion))
+            parts.average.copy_(networks.average)
+        if audio is not None:
+            encoder = parts.audio_encoder
+            state, _ = convert_state_dict(
+                load_state_dict_file(audio), _WAV2LIP_RULES, encoder.state_dict()
+            )
+            encoder.load_state_dict(state)
+        if stylegan2 is not None:
+            stage = load_pretrained(stylegan2)
+            if not isinstance(getattr(stage, "discriminator", None), StyleGAN2Discriminator):
+                raise ValueError(f"{stylegan2} has no StyleGAN2 discriminator.")
+            transfer(stage.discriminator.state_dict(), self.discriminator, str(stylegan2))
+        if sync is not None:
+            self._fixed["sync"] = SyncExpert.from_pretrained(sync)
+        if identity is not None:
+            self._fixed["identity"] = IdentityLoss(open_identity(self.identity, identity))
+        if lpips is not None and self.perceptual in _TRUNKS:
+            self._fixed[self.perceptual] = LPIPSLoss(lpips, _TRUNKS[self.perceptual][0])
+        if vgg is not None:
+            self._fixed["vgg19"] = VGG19Features(vgg)
+        if self.average is not None:
+            self.average.module.load_state_dict(self.networks.state_dict())
+        return self
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen networks of the losses to the device.
+
+        Raises:
+            FileNotFoundError: If a loss with a weight has no network.
+        """
+        super().on_fit_start()
+        if self.sync_weight and "sync" not in self._fixed:
+            raise FileNotFoundError(
+                f"sync_weight={self.sync_weight} needs a sync expert: give --init.sync "
+                "runs/sync_expert/model (sync-expert for drawn faces), or set the weight to 0."
+            )
+        if self.identity_weight and "identity" not in self._fixed:
+            self._fixed["identity"] = IdentityLoss(open_identity(self.identity))
+        if self.perceptual_weight and self.perceptual not in self._fixed:
+            if self.perceptual in _TRUNKS:
+                net, url = _TRUNKS[self.perceptual]
+                raise FileNotFoundError(
+                    f"perceptual_weight={self.perceptual_weight} needs the weights of {net}: "
+                    f"download {url} and give --init.lpips FILE, or set the weight to 0."
+                )
+            self._fixed["vgg19"] = VGG19Features.pretrained()
+        for name, network in self._fixed.items():
+            self._fixed[name] = network.to(self.device).requires_grad_(False).eval()
+
+    # -------------------------------------------------------------------------------- training
+
+    def generate(self, batch: Batch) -> Tensors:
+        """Rebuild the target's frames from another frame of the clip, the sound and the motion."""
+        networks = cast(FCTFGNetworks, self.networks)
+        driving = batch.get("driving", batch["video"])
+        muted = torch.rand(len(driving), device=driving.device) < self.mute
+        codes = networks.encode(batch["source"].flatten(0, 1))
+        codes = codes.unflatten(0, batch["source"].shape[:2]).mean(1)
+        canonical = networks.canonical_code(codes)
+        driven = self._motion_codes(networks, self._hide(driving, muted))
+        mel = self._mel(batch["audio"], batch["start"])
+        motion = networks.motion_code(driven, mel, muted)
+        whole, _ = networks.fuse(codes, canonical, motion)
+        video = networks.paint(whole.flatten(0, 1), "random").unflatten(0, driving.shape[:2])
+        return {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
+
+    def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
+        """Mel (B, T, 1, 80, 16) of the 0.2 s around each frame, of a batch's sound."""
+        # The front end's windows begin with their frame; two frames earlier they surround it.
+        padded = F.pad(audio, (2 * 640, 2 * 640))
+        return self.front_end(padded, start - 2)
+
+    def _hide(self, frames: Tensor, muted: Tensor | None = None) -> Tensor:
+        """Paint the mouth of frames (B, T, 3, H, W) grey, but not in the clips that are muted."""
+        if self.mouth is None:
+            return frames
+        hidden = frames.clone()
+        hidden[..., self.mouth[0], self.mouth[1]] = 0
+        return hidden if muted is None else torch.where(muted.view(-1, 1, 1, 1, 1), frames, hidden)
+
+    @staticmethod
+    def _motion_codes(networks: FCTFGNetworks, frames: Tensor) -> Tensor:
+        codes = networks.encode(frames.flatten(0, 1))[:, networks.motion_layers]
+        return codes.unflatten(0, frames.shape[:2])
+
+    def _judge(self, video: Tensor) -> Tensor:
+        """Scores of frames (B, T, 3, H, W), one by one or put together as channels."""
+        if self.judged == 1:
+            return self.discriminator(video.flatten(0, 1))
+        if video.shape[1] != self.judged:
+            raise ValueError(
+                f"the video discriminator judges {self.judged} frames, but windows have "
+                f"{video.shape[1]}: set data.frames or model.discriminator_frames."
+            )
+        return self.discriminator(video.flatten(1, 2))
+
+    def generator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
+        """Eq. 9, term by term."""
+        fake, real = outputs["video"], batch["video"]
+        pair = fake.flatten(0, 1), real.flatten(0, 1)
+        losses: Tensors = {}
+        if self.orthogonality != "none" and self.orthogonality_weight:
+            losses["orthogonality"] = self.orthogonality_weight * orthogonality_loss(
+                outputs["canonical"][:, None], outputs["motion"], self.orthogonality
+            )
+        if self.sync_weight:
+            visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
+            losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)
+        if self.identity_weight:
+            losses["identity"] = self.identity_weight * self._fixed["identity"](*pair)
+        if self.l1_weight:
+            losses["l1"] = self.l1_weight * F.l1_loss(fake, real)
+        if self.perceptual_weight and self.perceptual in _TRUNKS:
+            losses["lpips"] = self.perceptual_weight * self._fixed[self.perceptual](*pair)
+        elif self.perceptual_weight:
+            features = [self._fixed["vgg19"](frames) for frames in pair]
+            losses["vgg19"] = self.perceptual_weight * feature_distance(*features)
+        if self.gan_weight:
+            losses["gan"] = self.gan_weight * generator_adversarial_loss(self._judge(fake))
+        return losses
+
+    def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
+        """Eq. 8 from the other side."""
+        real, fake = self._judge(batch["video"]), self._judge(outputs["video"])
+        on_real, on_fake = discriminator_adversarial_loss(real, fake)
+        return {"real": on_real, "fake": on_fake}
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """The target frames again, from the source, the sound, and the motion of the targets."""
+        networks = cast(FCTFGNetworks, self.inference_networks)
+        source, driving = batch["source"], batch.get("driving", batch["video"])
+        codes = networks.encode(source.flatten(0, 1)).unflatten(0, source.shape[:2]).mean(1)
+        driven = self._motion_codes(networks, self._hide(driving))
+        motion = networks.motion_code(driven, self._mel(batch["audio"], batch["start"]))
+        whole, _ = networks.fuse(codes, networks.canonical_code(codes), motion)
+        frames = networks.paint(whole.flatten(0, 1)).clamp(-1, 1)
+        return frames.unflatten(0, driving.shape[:2])
+
+    # ------------------------------------------------------------------------------- animation
+
+    def _animate(
+        self,
+        source: Tensor,
+        audio: Tensor | None,
+        driving: Frames | None,
+        pose: Tensor | None,
+        frontal: bool,
+        chunk: int,
+    ) -> Iterator[Tensor]:
+        networks = cast(FCTFGNetworks, self.inference_networks)
+        length = len(driving if driving is not None else pose if pose is not None else ())
+        if audio is None and not length:
+            raise ValueError("audio is missing: give FCTFG speech, or a video of it as driving.")
+        total = length if audio is None else frame_count(audio)
+        layers = len(networks.motion_layers)
+        if pose is not None:
+            pose = self._read_codes(pose, networks)
+        codes = networks.encode(source).mean(0, keepdim=True)
+        still = networks.encode(self._hide(source) if audio is not None else source)
+        still = still.mean(0, keepdim=True)[:, networks.motion_layers]
+
+        def motion(start: int, stop: int) -> Tensor:
+            mel = None
+            if audio is not None:
+                window = audio_window(audio.float(), start, stop - start)[None].to(self.device)
+                mel = self._mel(window, torch.tensor([start], device=self.device))
+            if driving is not None:
+                frames = self.motion(driving, start, stop)[None]
+                frames = self._hide(frames) if audio is not None else frames
+                driven = self._motion_codes(networks, frames)
+            elif pose is not None:
+                driven = pose[ping_pong(start, stop, len(pose))].to(still)[None]
+            else:
+                driven = still[:, None].expand(-1, stop - start, -1, -1)
+            made = networks.motion_code(driven, mel)
+            if frontal:  # the canonical pose is that without motion; lips are left to the sound
+                silent = [index for index in range(layers) if index not in networks.motion.heard]
+                made[:, :, silent] = 0
+            return made
+
+        canonical = networks.canonical_code(codes)
+        for moved in self._fuse(networks, codes, canonical, motion, total, chunk):
+            yield networks.paint(moved).float().clamp(-1, 1)
+
+    @staticmethod
+    def _fuse(
+        networks: FCTFGNetworks,
+        codes: Tensor,
+        canonical: Tensor,
+        motion: Callable[[int, int], Tensor],
+        total: int,
+        chunk: int,
+    ) -> Iterator[Tensor]:
+        """Yield codes (t, layers, style_dim) chunk by chunk, the same for every chunk.
+
+        Motion is read as far ahead as temporal fusion reaches, once, and in order: driving videos
+        are then decoded straight on.
+        """
+        reach, state = networks.temporal.reach, cast(State, None)
+        known, first, read = canonical[:, None, ...][:, :0], 0, 0
+        for start in range(0, total, chunk):
+            stop = min(start + chunk, total)
+            if (ahead := min(stop + reach, total)) > read:
+                known, read = torch.cat([known, motion(read, ahead)], 1), ahead
+            moved, state = networks.fuse(codes, canonical, known, state)
+            yield moved[0, start - first : stop - first]
+            keep = max(stop - reach, first)
+            known, first = known[:, keep - first :], keep
+
+    def _read_codes(self, pose: Tensor, networks: FCTFGNetworks) -> Tensor:
+        layers, dim = len(networks.motion_layers), networks.average.shape[1]
+        if pose.ndim != 2 or pose.shape[1] != layers * dim:
+            raise ValueError(
+                f"pose has shape {tuple(pose.shape)}; give codes (T', {layers * dim})."
+            )
+        return pose.unflatten(1, (layers, dim))
+
+    @torch.no_grad()
+    def encode_pose(self, frames: Tensor, lips: bool = False) -> Tensor:
+        """Codes of the motion in frames, to keep, to edit, and to give back as ``pose``.
+
+        Args:
+            frames: Driving frames, of anybody.
+            lips: Whether their lips count, as they do where no audio is given; else the mouth is
+                hidden if training hid it.
+
+        Shape:
+            - ``frames``: (T, 3, H, W), ``uint8`` or floats in [-1, 1].
+            - Output: (T, D), layer after layer.
+        """
+        frames = as_float(frames, "frames")
+        self._check_size(frames, "frames")
+        frames = frames.to(self.device)[None]
+        networks = cast(FCTFGNetworks, self.inference_networks)
+        training = self.training
+        self.eval()
+        codes = self._motion_codes(networks, frames if lips else self._hide(frames))
+        self.train(training)
+        return codes[0].flatten(1)
+
+    def hold(self, codes: Tensor, layers: Iterable[int], still: Tensor | None = None) -> Tensor:
+        """Hold what some layers move still, in codes of :meth:`encode_pose`.
+
+        Coarse layers turn the head, fine ones move brows, lids and eyes; how far these are apart
+        is the model's, see its README.
+
+        Args:
+            codes: The codes.
+            layers: Layers of the generator, out of ``motion_layers``.
+            still: One code to hold them at, such as the source's own; the first by default.
+
+        Shape:
+            - ``codes``: (T, D); ``still``: (1, D) or (D,); output: (T, D).
+
+        Raises:
+            ValueError: If codes or layers are not this model's.
+        """
+        networks = cast(FCTFGNetworks, self.inference_networks)
+        chosen = check_layers("layers", layers, networks.motion_layers)
+        index = [networks.motion_layers.index(layer) for layer in chosen]
+        held = self._read_codes(codes, networks).clone()
+        source = held[:1] if still is None else self._read_codes(still.reshape(1, -1), networks)
+        held[:, index] = source[:, index].to(held)
+        return held.flatten(1)
+
+    @torch.no_grad()
+    def canonical(self, source: Tensor) -> Tensor:
+        """The canonical face (Figure 5): that of the source without its motion.
+
+        Args:
+            source: Pictures of faces.
+
+        Shape:
+            - ``source``: (3, H, W) or (N, 3, H, W), ``uint8`` or floats in [-1, 1].
+            - Output: the same, in [-1, 1]; one face for each picture.
+        """
+        pictures = as_float(source if source.ndim == 4 else source[None], "source")
+        self._check_size(pictures, "source")
+        networks = cast(FCTFGNetworks, self.inference_networks)
+        training = self.training
+        self.eval()
+        codes = networks.encode(pictures.to(self.device))
+        canonical = networks.canonical_code(codes)
+        whole, _ = networks.fuse(codes, canonical, torch.zeros_like(canonical)[:, None])
+        faces = networks.paint(whole[:, 0]).float().clamp(-1, 1)
+        self.train(training)
+        return faces if source.ndim == 4 else faces[0]
+
+    def card(self) -> dict[str, Any]:
+        """What a user of the weights has to know."""
+        return super().card() | {"crop_template": "fc_tfg", "front_end": "Wav2LipMel"}
+
+    def configure_optimizers(self) -> Any:
+        """Adam for each player."""
+        groups = parameter_groups(self.networks, self.lr, self.lr_factors)
+        players = (groups, self.discriminator.parameters())
+        return [torch.optim.Adam(part, self.lr) for part in players]
+
+
+def _pixels(box: tuple[float, float, float, float], size: int) -> tuple[slice, slice]:
+    """Rows and columns of a box.
+
+    Raises:
+        ValueError: If it is not (top, left, bottom, right) within [0, 1].
+    """
+    if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise ValueError(f"mouth_box must be (top, left, bottom, right) within [0, 1], not {box}.")
+    top, left, bottom, right = (round(edge * size) for edge in box)
+    return slice(top, bottom), slice(left, right)
