@@ -2,12 +2,13 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
 from pytorch_lightning import LightningDataModule, Trainer
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from talkingface.data.datasets.clips import ClipDataset, Reader
 from talkingface.data.datasets.index import FailureLog
@@ -114,10 +115,11 @@ class WindowDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Windows drawn at random, from where the trainer stands."""
         self.setup()
-        return self._loader(self.train_dataset, self._sampler())
+        return self._loader(self.train_dataset, self.train_sampler())
 
-    def _sampler(self) -> WindowSampler:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    def train_sampler(self) -> WindowSampler:
+        """Draws the windows of training, from where the trainer stands."""
+        self.setup()
         sampler = WindowSampler(
             self.train_dataset.spans,
             self.frames,
@@ -125,8 +127,7 @@ class WindowDataModule(LightningDataModule):
             self.batch_size,
             self.windows_per_clip,
             self.seed,
-            torch.distributed.get_rank() if distributed else 0,
-            torch.distributed.get_world_size() if distributed else 1,
+            *ranks(),
             self.train_dataset.reference_spans,
         )
         if self.trainer is not None:
@@ -148,16 +149,36 @@ class WindowDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def _loader(self, dataset: ClipDataset, sampler: Sampler | None = None) -> DataLoader:
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            # Its own, because a loader draws a number each time that it is iterated.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        return make_loader(dataset, self.batch_size, self.num_workers, self.seed, sampler)
+
+
+def make_loader(
+    dataset: Dataset,
+    batch_size: int,
+    num_workers: int,
+    seed: int,
+    sampler: Sampler | None = None,
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> DataLoader:
+    """A loader that draws nothing from the global generators."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        # Its own, because a loader draws a number each time that it is iterated.
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def ranks() -> tuple[int, int]:
+    """This process's rank, and the number of processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def resume_point(trainer: Trainer) -> tuple[int, int, int]:
