@@ -106,10 +106,11 @@ def _parser() -> Parser:
     synthesize.set_defaults(run=_synthesize)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
-    convert.add_argument("method", choices=["davs", "pc_avs"])
+    convert.add_argument("method", choices=["davs", "pc_avs", "stylegan2"])
     convert.add_argument(
         "input",
-        help="pc_avs: folder of *_net_{G,V,E,A_sync}.pth; davs: 101_DAVS_checkpoint.pth.tar",
+        help="pc_avs: folder of *_net_{G,V,E,A_sync}.pth; davs: 101_DAVS_checkpoint.pth.tar; "
+        "stylegan2: checkpoint of rosinality/stylegan2-pytorch",
     )
     convert.add_argument("output", help="model folder to write")
     convert.set_defaults(run=_convert)
@@ -247,6 +248,8 @@ def _synthesize(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     if options.method == "davs":
         return _convert_davs(options)
+    if options.method == "stylegan2":
+        return _convert_stylegan2(options)
     from talkingface.models.pc_avs.module import PCAVS
 
     model = PCAVS.from_official(options.input)
@@ -271,6 +274,14 @@ def _convert_davs(options: argparse.Namespace) -> int:
         training_data="LRW, MS-Celeb-1M",
     )
     print(folder)
+    return 0
+
+
+def _convert_stylegan2(options: argparse.Namespace) -> int:
+    from talkingface.models.experts.stylegan2.expert import StyleGAN2
+
+    model = StyleGAN2.from_official(options.input)
+    print(model.save_pretrained(options.output, with_discriminator=True))
     return 0
 
 

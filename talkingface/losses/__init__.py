@@ -28,6 +28,7 @@ from talkingface.losses.perceptual import (
     vgg_face_loss,
 )
 from talkingface.losses.reconstruction import box_mask, masked_l1
+from talkingface.losses.regularisation import path_lengths, r1_penalty
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
 __all__ = [
@@ -49,7 +50,9 @@ __all__ = [
     "margin_contrastive",
     "masked_l1",
     "orthogonality_loss",
+    "path_lengths",
     "perceptual_loss",
+    "r1_penalty",
     "retrieval_accuracy",
     "shift_info_nce",
     "sum_log_softmax_loss",

@@ -19,6 +19,7 @@ from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.experts.identity import IdentityClassifier
 from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.readers import FaceReader, IdentityReader
+from talkingface.models.experts.stylegan2.expert import StyleGAN2
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS
 from talkingface.models.pc_avs.sync import PCAVSSync
@@ -181,6 +182,12 @@ INVERSION_HYPER = Tiny(
     },
 )
 
+STYLEGAN2 = Tiny(
+    StyleGAN2,
+    {"image_size": SIZE, "style_dim": 8, "mapping_layers": 2, "max_channels": 8},
+    random={"ema_half_life": 100.0, "clip": 1.0, "r1_interval": 2, "path_interval": 3},
+)
+
 _DAVS_SIZES: dict[str, Any] = {
     "image_size": SIZE,
     "num_words": WORDS,
@@ -228,6 +235,7 @@ STAGES = [
     FACE_READER,
     IDENTITY_READER,
     SYNC_EXPERT,
+    STYLEGAN2,
     DAVS_RECOGNITION,
     INVERSION,
     INVERSION_HYPER,

@@ -19,6 +19,40 @@ DISCRIMINATOR_RULES: list[Rule] = [
 ]
 
 
+_PLAYERS = {"g": "generator", "g_ema": "generator", "d": "discriminator"}
+_TRAINING = ("g_optim", "d_optim", "ada_aug_p", "latent_avg")
+
+
+def split_checkpoint(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Sort the tensors of a checkpoint, named ``g_ema.conv1.conv.weight`` and the like, by player.
+
+    Returns:
+        "generator", the averaged one where there is one, and "discriminator" where there is one.
+
+    Raises:
+        ValueError: If there is no generator, or there is anything unknown.
+
+    Example:
+        >>> import torch
+        >>> parts = split_checkpoint({"g.a": torch.zeros(1), "g_ema.a": torch.ones(1)})
+        >>> parts["generator"]["a"]
+        tensor([1.])
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        part, _, name = key.partition(".")
+        if part not in (*_PLAYERS, *_TRAINING):
+            raise ValueError(f"unknown entry {part!r}: a StyleGAN2 checkpoint has g, d and g_ema")
+        if part in _PLAYERS:
+            parts.setdefault(part, {})[name] = tensor
+    if "g_ema" in parts:
+        parts.pop("g", None)
+    players = {_PLAYERS[part]: tensors for part, tensors in parts.items()}
+    if "generator" not in players:
+        raise ValueError("the checkpoint has no generator, neither g_ema nor g")
+    return players
+
+
 def read_sizes(generator: Mapping[str, Tensor]) -> dict[str, Any]:
     """Arguments of :class:`StyleGAN2Generator` with which it fits an official state dict.
 
