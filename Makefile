@@ -7,10 +7,10 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train test check docs bench weights alexnet clean
+.PHONY: help demo train fc_tfg test check docs bench weights alexnet clean
 
 help:
-	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | test | check | docs | bench | weights | alexnet | clean"
+	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -32,6 +32,14 @@ train: $(INSTALLED)
 	$(BIN)/talkingface fit --config pc_avs/sync_$(SIZE) --data.root "$(CLIPS)"
 	$(BIN)/talkingface fit --config pc_avs/main_$(SIZE) --data.root "$(CLIPS)" \
 		--init.identity runs/identity/model --init.sync runs/sync/model
+
+# The four stages of FC-TFG in a row, on drawn people; the model is runs/fc_tfg/model.
+fc_tfg: $(INSTALLED)
+	$(BIN)/talkingface fit --config experts/stylegan2_tiny
+	$(BIN)/talkingface fit --config experts/inversion_tiny --init.stylegan2 runs/stylegan2/model
+	$(BIN)/talkingface fit --config experts/sync_tiny
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.stylegan2 runs/stylegan2/model \
+		--init.inversion runs/inversion/model --init.sync runs/sync_expert/model
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)

@@ -1,9 +1,11 @@
-"""Time training updates of PC-AVS, both players, in bfloat16 against float32.
+"""Time training updates of a method, both players, in bfloat16 against float32.
 
 Prints frames per second and their ratio to float32's, on random batches: loading is not measured.
-VGG-19, where the configuration has a perceptual loss, computes with random weights.
+The feature networks of perceptual losses compute with random weights; FC-TFG compares identities
+with the package's reader.
 
-    python benchmarks/training.py --size paper --batch 16
+    python benchmarks/training.py --method pc_avs --size paper --batch 16
+    python benchmarks/training.py --method fc_tfg --size tiny --batch 2
 """
 
 import argparse
@@ -18,12 +20,15 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from torch.utils.data import DataLoader
+from torchvision.models import alexnet, vgg16
 
-from talkingface import PCAVS
+from talkingface import FCTFG, PCAVS
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.models.components.vgg import VGG19Features
 from talkingface.training import CONFIGS
 
+METHODS: dict[str, tuple[Any, int]] = {"pc_avs": (PCAVS, 1), "fc_tfg": (FCTFG, 5)}
+"""Classes, and frames of a window."""
 WARM_UP = 3
 
 
@@ -42,12 +47,12 @@ class Clock(pl.Callback):
         self.seconds = now - self.start
 
 
-def item(size: int) -> dict[str, Any]:
-    """One random window of one frame."""
+def item(size: int, frames: int) -> dict[str, Any]:
+    """One random window."""
     return {
-        "video": torch.randint(256, (1, 3, size, size), dtype=torch.uint8),
+        "video": torch.randint(256, (frames, 3, size, size), dtype=torch.uint8),
         "source": torch.randint(256, (1, 3, size, size), dtype=torch.uint8),
-        "audio": 0.1 * torch.randn(SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT),
+        "audio": 0.1 * torch.randn(frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT),
         "audio_gain": torch.tensor(1.0),
         "clip": "random",
         "start": 0,
@@ -55,13 +60,23 @@ def item(size: int) -> dict[str, Any]:
     }
 
 
-def rate(options: dict[str, Any], precision: Any, batch: int, updates: int, vgg: Path) -> float:
-    """Frames per second of training in one precision."""
+def give_experts(model: Any, folder: Path) -> None:
+    """Give a model the networks of its losses."""
+    if isinstance(model, PCAVS) and model.vgg_weight:
+        torch.save(VGG19Features().state_dict(), folder / "vgg19.pth")
+        model.initialise(vgg=folder / "vgg19.pth")
+    elif isinstance(model, FCTFG):
+        trunk = vgg16() if model.perceptual == "lpips" else alexnet()
+        torch.save(trunk.state_dict(), folder / "trunk.pth")
+        model.initialise(sync="sync-expert", lpips=folder / "trunk.pth")
+
+
+def rate(method: str, options: dict[str, Any], precision: Any, batch: int, updates: int) -> float:
+    """Frames per second of training in one precision, with so many windows in a batch."""
     pl.seed_everything(0, verbose=False)
-    model = PCAVS(**options)
-    if model.vgg_weight:
-        model.initialise(vgg=vgg)
-    items: Any = [item(model.image_size)] * (batch * (WARM_UP + updates))
+    cls, frames = METHODS[method]
+    model = cls(**options)
+    items: Any = [item(model.image_size, frames)] * (batch * (WARM_UP + updates))
     clock = Clock()
     trainer = pl.Trainer(
         max_epochs=1,
@@ -73,31 +88,33 @@ def rate(options: dict[str, Any], precision: Any, batch: int, updates: int, vgg:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    with tempfile.TemporaryDirectory() as folder:
+        give_experts(model, Path(folder))
     trainer.fit(model, DataLoader(items, batch, pin_memory=torch.cuda.is_available()))
-    return batch * updates / clock.seconds
+    return batch * frames * updates / clock.seconds
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", choices=METHODS, default="pc_avs")
     parser.add_argument("--size", choices=["tiny", "paper"], default="tiny")
-    parser.add_argument("--batch", type=int, default=8, help="frames per update")
+    parser.add_argument("--batch", type=int, default=8, help="windows per update")
     parser.add_argument("--updates", type=int, default=5)
     args = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    config = yaml.safe_load((CONFIGS / "pc_avs" / f"main_{args.size}.yaml").read_text())
+    config = yaml.safe_load((CONFIGS / args.method / f"main_{args.size}.yaml").read_text())
+    options = config["model"]["init_args"]
+    if args.method == "fc_tfg":
+        options["identity"] = "identity-reader"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    print(f"{device}, size {args.size}, {args.batch} frames per update")
-    with tempfile.TemporaryDirectory() as folder:
-        vgg = Path(folder) / "vgg19.pth"
-        torch.save(VGG19Features().state_dict(), vgg)
-        plain = 0.0
-        for precision in ("32-true", "bf16-mixed"):
-            options = config["model"]["init_args"]
-            measured = rate(options, precision, args.batch, args.updates, vgg)
-            plain = plain or measured
-            print(f"{precision:10}  {measured:8.1f} frames/s  {measured / plain:5.2f}", flush=True)
+    print(f"{device}, {args.method}, size {args.size}, {args.batch} windows per update")
+    plain = 0.0
+    for precision in ("32-true", "bf16-mixed"):
+        measured = rate(args.method, options, precision, args.batch, args.updates)
+        plain = plain or measured
+        print(f"{precision:10}  {measured:8.1f} frames/s  {measured / plain:5.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import wave
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_the_protocol_draws_videos_of_each_speaker_and_emotion() -> None:
 
 
 def test_batches_have_the_sound_of_the_other_file(root: Path) -> None:
-    data = MEADDataModule(
+    data: Any = MEADDataModule(
         str(root), speakers=1, videos=1, size=32, frames=5, batch_size=1, num_workers=0
     )
     names, windows = set(), 0

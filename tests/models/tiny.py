@@ -21,6 +21,7 @@ from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.stylegan2.expert import StyleGAN2
 from talkingface.models.experts.syncnet.expert import SyncExpert
+from talkingface.models.fc_tfg.module import FCTFG
 from talkingface.models.pc_avs.module import PCAVS
 from talkingface.models.pc_avs.sync import PCAVSSync
 
@@ -228,7 +229,23 @@ DAVS_MAIN = Tiny(
     stages={"recognition": DAVS_RECOGNITION},
 )
 
-METHODS = [PC_AVS, DAVS_MAIN]
+FC_TFG = Tiny(
+    FCTFG,
+    {
+        **{k: v for k, v in _INVERSION_SIZES.items() if k not in ("lpips_weight", "lr")},
+        "audio_width": 2,
+        "motion_layers": (1, 2, 3, 4),
+        "audio_layers": (3, 4),
+        "stddev_group": 1,  # no comparison of a batch's items
+        # Networks that are not tiny, or need five frames.
+        "sync_weight": 0.0,
+        "perceptual_weight": 0.0,
+    },
+    random={"ema_half_life": 100.0, "clip": 1.0, "mute": 0.5},
+    stages={"inversion": INVERSION, "sync": SYNC_EXPERT},
+)
+
+METHODS = [PC_AVS, DAVS_MAIN, FC_TFG]
 STAGES = [
     IDENTITY,
     SYNC,

@@ -1,0 +1,311 @@
+"""FC-TFG: which code goes where, what hears the sound, the terms of eq. 9, and editing."""
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from talkingface.data.batch import audio_window
+from talkingface.models.components.audio_frontends import Wav2LipMel
+from talkingface.models.components.wav2lip import Wav2LipAudioEncoder
+from talkingface.models.fc_tfg.module import FCTFG
+from talkingface.models.fc_tfg.networks import FCTFGNetworks, TemporalConv
+from tests.models.tiny import FC_TFG, SIZE, SYNC_EXPERT, fit, items, loader, seed
+
+FRAMES = torch.cat([item["video"] for item in items(4)])  # (8, 3, 32, 32)
+SOURCE = items(1)[0]["source"][0]
+SOUND = 0.1 * torch.randn(8 * 640, generator=torch.Generator().manual_seed(0))
+MOUTH = (0.5, 0.25, 0.75, 0.75)
+
+
+@pytest.fixture(scope="module")
+def model() -> FCTFG:
+    seed(0)
+    made: FCTFG = FC_TFG.responsive(mouth_box=MOUTH)
+    return made
+
+
+@pytest.fixture(scope="module")
+def networks(model: FCTFG) -> FCTFGNetworks:
+    assert isinstance(model.networks, FCTFGNetworks)
+    return model.networks
+
+
+def with_mouth(frames: Tensor, value: float) -> Tensor:
+    """Frames whose mouth, rows 16 to 23 and columns 8 to 23, has one colour."""
+    changed = frames.clone()
+    changed[..., 16:24, 8:24] = value
+    return changed
+
+
+# ---------------------------------------------------------------------------------------- codes
+
+
+@torch.no_grad()
+def test_moved_layers_are_the_sum_and_others_the_sources(networks: FCTFGNetworks) -> None:
+    codes, canonical = torch.randn(2, 8, 16), torch.randn(2, 4, 16)
+    motion = torch.randn(2, 3, 4, 16)
+    whole, _ = networks.fuse(codes, canonical, motion)  # temporal fusion is still the identity
+    for layer in range(8):
+        if layer in (1, 2, 3, 4):
+            expected = canonical[:, None, layer - 1] + motion[:, :, layer - 1]
+        else:
+            expected = codes[:, None, layer].expand(2, 3, 16)
+        torch.testing.assert_close(whole[:, :, layer], expected)
+
+
+@torch.no_grad()
+def test_only_the_audio_layers_hear(networks: FCTFGNetworks) -> None:
+    codes = torch.randn(2, 3, 4, 16)
+    first, second = (networks.motion_code(codes, torch.randn(2, 3, 1, 80, 16)) for _ in range(2))
+    moved = (first - second).abs().amax((0, 1, 3)) > 1e-5
+    assert moved.tolist() == [False, False, True, True]  # of layers 1, 2, 3, 4
+
+
+@torch.no_grad()
+def test_temporal_convolution_sees_three_frames_of_a_layer() -> None:
+    temporal: Any = TemporalConv(4)
+    nn.init.ones_(temporal.conv.weight)
+    codes = torch.zeros(1, 5, 2, 4)
+    codes[0, 3, 1, 0] = 1.0
+    fused, _ = temporal(codes)
+    expected = torch.zeros(1, 5, 2, 4)
+    expected[0, 2:5, 1] = 1.0
+    torch.testing.assert_close(fused, expected)
+    codes[0, 0, 0, 0] = 1.0  # at the end its neighbour is itself once more
+    torch.testing.assert_close(temporal(codes)[0][0, :3, 0, 0], torch.tensor([2.0, 1.0, 0.0]))
+
+
+def test_sound_is_heard_around_its_frame(model: FCTFG) -> None:
+    sound = 0.1 * torch.randn(20 * 640)
+    windows = Wav2LipMel().windows(sound)  # each begins with its frame
+    mel = model._mel(audio_window(sound, 7, 4)[None], torch.tensor([7]))[0]
+    torch.testing.assert_close(mel, windows[5:9], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"motion_layers": (1, 8)}, r"motion_layers is \(1, 8\).*0, 1, 2, 3, 4, 5, 6, 7"),
+        ({"audio_layers": (5,)}, r"audio_layers is \(5,\): give layers out of 1, 2, 3, 4"),
+        ({"audio_layers": (3, 3)}, "each once"),
+        ({"temporal": "gru"}, "gru"),
+        ({"discriminator": "frame"}, "frame"),
+        ({"perceptual": "lpip"}, "lpip"),
+        ({"mute": 1.0}, "mute=1.0"),
+        ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "mouth_box"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FC_TFG(**options)
+
+
+# --------------------------------------------------------------------------------------- stages
+
+
+def test_inversion_gives_encoder_generator_and_average(tmp_path: Path) -> None:
+    stage = FC_TFG.stages["inversion"]()
+    nn.init.normal_(stage.networks.average)
+    stage.save_pretrained(tmp_path / "inversion")
+    model = FC_TFG(ema_half_life=100.0).initialise(inversion=tmp_path / "inversion")
+    frames = FRAMES[:2]
+    with torch.no_grad():
+        expected = stage.eval().networks.encode(frames)
+        for networks in (model.eval().networks, model.inference_networks):
+            torch.testing.assert_close(networks.encode(frames) + networks.average, expected)
+            painted = networks.paint(networks.encode(frames))
+            torch.testing.assert_close(painted, stage.networks(frames), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"holds a .*SyncExpert"):
+        FC_TFG().initialise(inversion=SYNC_EXPERT().save_pretrained(tmp_path / "sync"))
+
+
+def wav2lip_file(path: Path, width: int) -> Wav2LipAudioEncoder:
+    """Write a checkpoint with the names of Wav2Lip's own, of which the audio encoder is a part."""
+    encoder = Wav2LipAudioEncoder(width)
+    state = {f"module.{key}": value for key, value in encoder.state_dict().items()}
+    state["module.face_encoder_blocks.0.0.conv_block.0.weight"] = torch.zeros(16, 6, 7, 7)
+    content = {"state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}
+    torch.save({**content, "global_step": 1}, path)
+    return encoder
+
+
+def test_wav2lips_audio_encoder_is_taken_out_of_its_file(tmp_path: Path) -> None:
+    encoder = wav2lip_file(tmp_path / "wav2lip.pth", width=2)
+    model = FC_TFG().initialise(audio=tmp_path / "wav2lip.pth")
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(model.networks.audio_encoder.state_dict()[name], value), name
+    wav2lip_file(tmp_path / "wide.pth", width=3)
+    with pytest.raises(ValueError, match=r"audio_encoder\.0.*shape"):
+        FC_TFG().initialise(audio=tmp_path / "wide.pth")
+
+
+def test_official_audio_encoder_has_the_released_widths() -> None:
+    shapes = [
+        tuple(p.shape) for n, p in Wav2LipAudioEncoder().named_parameters() if "0.weight" in n
+    ]
+    channels = [32, 32, 32, 64, 64, 64, 128, 128, 128, 256, 256, 512, 512]
+    assert [shape[0] for shape in shapes] == channels
+    assert Wav2LipAudioEncoder().eval()(torch.zeros(1, 1, 80, 16)).shape == (1, 512)
+
+
+def test_a_missing_expert_is_asked_for() -> None:
+    with pytest.raises(FileNotFoundError, match=r"sync_weight=0\.1.*--init\.sync"):
+        fit(FC_TFG(sync_weight=0.1), loader(2, 2))
+    with pytest.raises(FileNotFoundError, match=r"vgg16-397923af\.pth.*--init\.lpips"):
+        fit(FC_TFG(perceptual_weight=1.0), loader(2, 2))
+
+
+# --------------------------------------------------------------------------------------- losses
+
+
+class Constant(nn.Module):
+    """Answers whatever it is asked with the next of its answers."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def forward(self, *_: Any) -> Any:
+        """Answer."""
+        return self.answers.pop(0)
+
+
+def test_the_terms_of_the_objective_by_hand() -> None:
+    model = FC_TFG(sync_weight=0.1, identity_weight=0.5, perceptual_weight=1.0)
+    model.discriminator = Constant(torch.tensor([[0.0], [0.0]]))
+    visual, audio = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[1.0, 0.0]]])
+    model._fixed = {
+        "sync": Constant((visual, audio)),  # a cosine of 0.6
+        "identity": Constant(torch.tensor(0.2)),
+        "lpips": Constant(torch.tensor(0.3)),
+    }
+    outputs = {
+        "video": torch.full((1, 2, 3, SIZE, SIZE), 0.5),
+        "canonical": torch.tensor([[[1.0, 2.0], [0.0, 1.0]]]),
+        "motion": torch.tensor([[[[3.0, 1.0], [5.0, 0.0]], [[0.0, 0.0], [0.0, 2.0]]]]),
+    }
+    batch: Any = {"video": torch.full((1, 2, 3, SIZE, SIZE), 0.25), "audio": None, "start": None}
+    losses = {name: float(loss) for name, loss in model.generator_losses(batch, outputs).items()}
+    assert losses == pytest.approx(
+        {
+            "orthogonality": (5 + 0 + 0 + 2) / 4,  # inner products, over layers and frames
+            "sync": 0.1 * 0.4,
+            "identity": 0.5 * 0.2,
+            "l1": 0.25,
+            "lpips": 0.3,
+            "gan": 0.1 * math.log(2),
+        }
+    )
+    model.discriminator = Constant(torch.zeros(2, 1), torch.full((2, 1), 2.0))
+    terms = model.discriminator_losses(batch, outputs)
+    assert float(terms["real"]) == pytest.approx(math.log(2))
+    assert float(terms["fake"]) == pytest.approx(math.log(1 + math.exp(2)))
+
+
+def test_the_defaults_are_the_papers_weights() -> None:
+    hparams = FC_TFG().hparams
+    weights = [hparams[name] for name in ("orthogonality_weight", "l1_weight", "gan_weight")]
+    assert weights == [1.0, 1.0, 0.1]
+    defaults = inspect.signature(FCTFG).parameters
+    names = ("sync_weight", "identity_weight", "perceptual_weight", "lr")
+    assert [defaults[name].default for name in names] == [0.1, 0.5, 1.0, 1e-4]
+
+
+def test_ablations_change_what_they_name() -> None:
+    batch = default_collate(items(2))
+    model = FC_TFG(orthogonality="none", discriminator="video", discriminator_frames=2)
+    assert "orthogonality" not in model.generator_losses(batch, model.generate(batch))
+    assert model.discriminator.from_rgb.weight.shape[1] == 6
+    scores = model._judge(batch["video"])
+    assert scores.shape == (2, 1)  # one for each window
+    with pytest.raises(ValueError, match="judges 5 frames, but windows have 2"):
+        FC_TFG(discriminator="video")._judge(batch["video"])
+
+
+def test_muted_clips_hear_nothing_and_others_see_no_mouth(
+    monkeypatch: pytest.MonkeyPatch, model: FCTFG
+) -> None:
+    batch, other = default_collate(items(2)), default_collate(items(2))
+    other["audio"] = other["audio"].flip(1)
+    mouths = default_collate(items(2))
+    mouths["driving"] = with_mouth(mouths["video"], 0.9)
+    monkeypatch.setattr(model, "mute", 0.5)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.1, 0.9]))
+    with torch.no_grad():
+        motion, of_sound, of_mouth = (
+            model.eval().generate(b)["motion"] for b in (batch, other, mouths)
+        )
+    assert [bool((of_sound - motion)[k].abs().max() > 1e-5) for k in (0, 1)] == [False, True]
+    assert [bool((of_mouth - motion)[k].abs().max() > 1e-5) for k in (0, 1)] == [True, False]
+
+
+# ------------------------------------------------------------------------------------ animation
+
+
+def test_lips_come_from_sound_or_else_from_the_driving_frames(model: FCTFG) -> None:
+    with_sound = [model.animate(SOURCE, SOUND, with_mouth(FRAMES, v)) for v in (-0.8, 0.8)]
+    torch.testing.assert_close(*with_sound)
+    without = [model.animate(SOURCE, None, with_mouth(FRAMES, v)) for v in (-0.8, 0.8)]
+    assert without[0].shape == FRAMES.shape
+    assert (without[0] - without[1]).abs().max() > 1e-3
+    assert (model.animate(SOURCE, SOUND.flip(0), FRAMES) - with_sound[0]).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="audio is missing"):
+        model.animate(SOURCE, None)
+
+
+@pytest.mark.parametrize("temporal", ["conv", "lstm"])
+def test_fusion_over_time_does_not_depend_on_the_chunk(temporal: str) -> None:
+    seed(3)
+    model = FC_TFG.responsive(temporal=temporal)
+    with torch.no_grad():
+        for parameter in model.networks.temporal.parameters():
+            nn.init.normal_(parameter, std=0.3)  # what is learnt is no identity
+    whole = model.animate(SOURCE, SOUND, FRAMES)
+    assert (whole - model.animate(SOURCE, SOUND, FRAMES[:1])).abs().max() > 1e-3
+    for chunk in (1, 3):
+        parts = torch.cat(list(model.animate_chunks(SOURCE, SOUND, FRAMES, chunk=chunk)))
+        torch.testing.assert_close(parts, whole, rtol=0, atol=2e-4)
+
+
+def test_codes_move_like_the_frames_they_are_of(model: FCTFG) -> None:
+    codes = model.encode_pose(FRAMES)
+    assert codes.shape == (8, 4 * 16)
+    driven = model.animate(SOURCE, SOUND, FRAMES)
+    torch.testing.assert_close(model.animate(SOURCE, SOUND, pose=codes), driven)
+    lips = model.encode_pose(FRAMES, lips=True)
+    silent = model.animate(SOURCE, None, FRAMES)
+    torch.testing.assert_close(model.animate(SOURCE, None, pose=lips), silent)
+
+
+def test_held_layers_stand_still(model: FCTFG) -> None:
+    codes = model.encode_pose(FRAMES)
+    held = model.hold(codes, layers=(1, 3)).unflatten(1, (4, 16))
+    layers = codes.unflatten(1, (4, 16))
+    assert torch.equal(held[:, [0, 2]], layers[:1, [0, 2]].expand(8, -1, -1))
+    assert torch.equal(held[:, [1, 3]], layers[:, [1, 3]])
+    own = model.encode_pose(SOURCE[None])
+    still = model.hold(codes, layers=(1, 2, 3, 4), still=own)
+    torch.testing.assert_close(
+        model.animate(SOURCE, SOUND, pose=still), model.animate(SOURCE, SOUND)
+    )
+    with pytest.raises(ValueError, match=r"layers is \(0,\): give layers out of 1, 2, 3, 4"):
+        model.hold(codes, layers=(0,))
+    with pytest.raises(ValueError, match=r"give codes \(T', 64\)"):
+        model.hold(codes[:, :10], layers=(1,))
+
+
+def test_canonical_faces_are_those_without_motion(model: FCTFG, networks: FCTFGNetworks) -> None:
+    faces = model.canonical(FRAMES)
+    assert faces.shape == FRAMES.shape
+    torch.testing.assert_close(model.canonical(FRAMES[3]), faces[3], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        codes = networks.encode(FRAMES)
+        codes[:, 1:5] = networks.canonical(codes[:, 1:5])
+        expected = networks.generator(networks.average + codes).clamp(-1, 1)
+    torch.testing.assert_close(faces, expected, rtol=0, atol=1e-5)
