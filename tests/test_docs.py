@@ -15,7 +15,7 @@ import talkingface
 from talkingface.cli import _parser
 from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.training import train
-from tests.models.tiny import DAVS_MAIN, PC_AVS
+from tests.models.tiny import DAVS_MAIN, FC_TFG, PC_AVS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -25,6 +25,7 @@ PAGES = sorted(
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("docs/methods/*.md"),
         *ROOT.glob("talkingface/models/*/README.md"),
+        *ROOT.glob("talkingface/models/*/*/README.md"),
     ]
 )
 
@@ -64,6 +65,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.writeframes(bytes(2 * 3200))
     PC_AVS().save_pretrained("runs/pc_avs/model")
     DAVS_MAIN().save_pretrained("runs/davs/model")
+    FC_TFG().save_pretrained("runs/fc_tfg/model")
     return tmp_path
 
 

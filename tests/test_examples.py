@@ -17,10 +17,11 @@ from torchvision.models import alexnet
 
 import talkingface
 from talkingface.data.synthetic.dataset import write_clips
+from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import read_image
 from talkingface.losses import LPIPSLoss
 from talkingface.models.experts.readers import IdentityReader
-from tests.models.tiny import IDENTITY_READER, PC_AVS
+from tests.models.tiny import DAVS_RECOGNITION, FC_TFG, IDENTITY_READER, PC_AVS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -42,11 +43,51 @@ def test_draw_identities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert {path.stem for path in tmp_path.iterdir()} == {"identities", "visemes", "poses"}
 
 
+def test_evaluate_canonical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = FC_TFG.responsive().save_pretrained(tmp_path / "model")
+    arguments = [model, "--people", 2, "--poses", 3, "--clips", 2]
+    picture = tmp_path / "canonical.png"
+    run("evaluate_canonical.py", *arguments, "--picture", picture, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert "2 people under 3 poses" in printed
+    assert "\n1, 2 " in printed and "\n1, 2, 3, 4 " in printed
+    # Two pairs of rows of three pictures of 32 px, with borders of two.
+    assert read_image(picture).shape == (3, 4 * 34 + 2, 3 * 34 + 2)
+
+
+def test_how_often_people_are_recognised() -> None:
+    recognised = runpy.run_path(str(EXAMPLES / "evaluate_canonical.py"))["recognised"]
+    east, north, south = torch.tensor([[1.0, 0.1], [0.0, 1.0], [0.0, -1.0]])
+    # One of the first person's pictures looks like the second person's.
+    vectors = torch.stack([torch.stack([east, east, north]), torch.stack([north] * 3)])
+    assert recognised(vectors) == pytest.approx(5 / 6)
+    assert recognised(torch.stack([torch.stack([east] * 2), torch.stack([south] * 2)])) == 1
+
+
 def test_read_lips(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--identities", 1, "--takes", 4, "--size", 32, "--epochs", 2, "--workers", 0)
     run("read_lips.py", *arguments, monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     assert "sound: " in printed and "lips: " in printed and "of 4 words right" in printed
+
+
+def test_davs_supervisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "lrw", "lrw", 1, clips_per_identity=12, size=32, held_out=1)
+    sizes = dict(DAVS_RECOGNITION.sizes)
+    config = {"model": {"init_args": sizes}, "data": {"init_args": {"batch_size": 4}}}
+    (tmp_path / "tiny.yaml").write_text(json.dumps(config))  # which is yaml as well
+    arguments = [tmp_path / "lrw", "--config", tmp_path / "tiny.yaml", "--seeds", 2, "--epochs", 1]
+    arguments += ["--rows", "L_C", "--json", tmp_path / "table.json"]
+    run("davs_supervisions.py", *arguments, monkeypatch=monkeypatch)
+    runs = json.loads((tmp_path / "table.json").read_text())["L_C"]
+    visual = [measured["val/visual_accuracy"] for measured in runs]
+    printed = capsys.readouterr().out
+    assert "12 clips to learn from, 12 to test on" in printed
+    assert f"{np.mean(visual):.1f} ± {np.std(visual, ddof=1):.1f}" in printed
 
 
 def test_evaluate_reconstruction(
