@@ -36,6 +36,7 @@ from talkingface.models.davs.discriminators import (
 from talkingface.models.davs.finetuning import fine_tune
 from talkingface.models.davs.networks import DAVSNetworks, PersonBackbone, PersonClassifier
 from talkingface.models.davs.recognition import DAVSRecognition
+from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
     contrastive_loss,
     labelled_faces,
@@ -121,6 +122,9 @@ class DAVS(TalkingFaceModule):
         audio_scale: Factor of the word code of sound when animating; 1.5 in the released code.
         video_scale: Factor of the word code of lips when animating; 0.8 in the released code.
         finetune_steps: Steps of fine-tuning on the photo before animating; 5 in the released code.
+        stabilise: Undo changes of scale and place against the photo when animating, which clips
+            that are aligned frame by frame teach; see
+            :func:`~talkingface.models.davs.stabilisation.stabilise`.
         leak_clips: Validation clips, in all, among which the leak probe looks for words.
         lr: Learning rate of Adam, for both players.
         freeze: Prefixes of network parts that are not trained, e.g. ``["lip_encoder"]``.
@@ -193,6 +197,7 @@ class DAVS(TalkingFaceModule):
         audio_scale: float = 1.0,
         video_scale: float = 1.0,
         finetune_steps: int = 0,
+        stabilise: bool = False,
         leak_clips: int = 2000,
         lr: float = 1e-4,
         freeze: list[str] | None = None,
@@ -223,7 +228,7 @@ class DAVS(TalkingFaceModule):
         self.domain_weight = domain_weight
         self.domain_form: DomainForm = domain_form
         self.scales: dict[Driver, float] = {"audio": audio_scale, "video": video_scale}
-        self.finetune_steps, self.lr = finetune_steps, lr
+        self.finetune_steps, self.stabilise, self.lr = finetune_steps, stabilise, lr
         self.front_end = DAVSMFCC()
         self.register_buffer("mouth", box_mask(image_size), persistent=False)
         self.networks = networks = DAVSNetworks(
@@ -569,7 +574,10 @@ class DAVS(TalkingFaceModule):
         scale = self.scales["video" if audio is None else "audio"]
         for start in range(0, total, chunk):
             codes = self._words(networks, audio, driving, start, min(start + chunk, total))
-            yield 2 * self._paint(networks, vector, maps, scale * codes[None])[0].float() - 1
+            frames = self._paint(networks, vector, maps, scale * codes[None])[0].float()
+            if self.stabilise:
+                frames = stabilise(frames, photo[0], cast(Tensor, self.mouth))
+            yield 2 * frames - 1
 
     def _words(
         self,
