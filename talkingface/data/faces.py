@@ -154,6 +154,45 @@ class TubeTemplate(CropTemplate):
         )
 
 
+@dataclass(frozen=True)
+class FrameTemplate(CropTemplate):
+    """A crop that aligns every frame by itself, so that its scale and rotation follow the points.
+
+    Procrustes analysis, as in the released script of DAVS: centroid on centroid, spread on spread,
+    and the rotation of the least-squares similarity. ``smoothing`` is the weight of the map that is
+    used for the frame before, here in scale and rotation too.
+
+    Example:
+        >>> from talkingface.data.faces import DAVS_FRAME_CROP
+        >>> near = torch.tensor(DAVS_FRAME_CROP.points)
+        >>> maps = DAVS_FRAME_CROP.matrices(torch.stack([near, 2 * near]), 256)
+        >>> (maps[0, 0, 0] / maps[1, 0, 0]).round(decimals=3).item()  # half the scale
+        2.0
+    """
+
+    def matrices(self, points: Tensor, size: int | None = None) -> Tensor:
+        """Return the maps from pixels of a clip to pixels of its crop, one per frame.
+
+        Shape:
+            - ``points``: (T, 3, 2) pixels; output: (T, 2, 3) float64.
+
+        Raises:
+            ValueError: If the points of a frame coincide.
+        """
+        target = torch.tensor(self.points, dtype=torch.float64)
+        maps: list[Tensor] = []
+        for places in points.double():
+            linear = _similarity(places, target)
+            spread = (target - target.mean(0)).norm() / (places - places.mean(0)).norm()
+            linear = linear * spread / torch.linalg.det(linear).sqrt()
+            shift = target.mean(0) - linear @ places.mean(0)
+            exact = torch.cat([linear, shift[:, None]], dim=1)
+            last = maps[-1] if maps else exact
+            maps.append(self.smoothing * last + (1 - self.smoothing) * exact)
+        first = torch.stack(maps)
+        return compose(self.second_crop(size).expand_as(first), first)
+
+
 PC_AVS_CROP = CropTemplate(
     name="pc_avs",
     size=224,
@@ -174,6 +213,11 @@ DAVS_CROP = CropTemplate(
 The released script aligns every frame by itself, so that scale and rotation jitter; here they are
 those of the clip."""
 
+DAVS_FRAME_CROP = FrameTemplate(
+    name="davs_frame", size=DAVS_CROP.size, points=DAVS_CROP.points, box=DAVS_CROP.box
+)
+"""As in the released script: every frame by itself. (Its border is grey, here it is black.)"""
+
 FC_TFG_CROP = TubeTemplate(
     name="fc_tfg",
     size=256,
@@ -187,6 +231,7 @@ clip's."""
 CROP_TEMPLATES: dict[str, CropTemplate] = {
     "pc_avs": PC_AVS_CROP,
     "davs": DAVS_CROP,
+    "davs_frame": DAVS_FRAME_CROP,
     "fc_tfg": FC_TFG_CROP,
 }
 """The methods' crops by name."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from talkingface.data.faces import (
     DAVS_CROP,
+    DAVS_FRAME_CROP,
     FC_TFG_CROP,
     MAX_GAP,
     PC_AVS_CROP,
@@ -380,3 +382,31 @@ def test_davs_crop_is_the_released_alignment() -> None:
     matrix = DAVS_CROP.matrices(moved[None].repeat(3, 1, 1), 256)
     points = moved.double() @ matrix[1, :, :2].T + matrix[1, :, 2]
     torch.testing.assert_close(points, wanted.double(), rtol=0, atol=1e-4)
+
+
+def test_aligning_every_frame_by_itself_puts_points_in_place_whatever_their_scale() -> None:
+    target = torch.tensor(DAVS_FRAME_CROP.points)
+    changes = [(1.5, 10.0, (5.0, -3.0)), (2.0, -20.0, (40.0, 60.0))]
+    points = torch.stack([similar(target, *change) for change in changes])
+    # Pixels of 268 px are cut by 2/260 of the side on every edge and brought to 256 px.
+    cut = 268 * 2 / 260
+    expected = ((target + 0.5 - cut) * 256 / (268 - 2 * cut) - 0.5).expand(2, 3, 2)
+    maps = DAVS_FRAME_CROP.matrices(points, 256)
+    torch.testing.assert_close(apply(maps, points).float(), expected, atol=1e-3, rtol=0)
+    # The template of the clip has one scale for both, and cannot.
+    assert (apply(DAVS_CROP.matrices(points, 256), points).float() - expected).abs().max() > 5
+    smoothed = replace(DAVS_FRAME_CROP, smoothing=0.25).matrices(points, 256)
+    torch.testing.assert_close(smoothed[1], 0.25 * maps[0] + 0.75 * maps[1])
+
+
+def test_frames_of_another_shape_keep_their_spread() -> None:
+    # numpy's SVD: centred, scaled by the standard deviation, rotated.
+    points = np.array([[30.0, 40.0], [90.0, 50.0], [50.0, 120.0]])
+    target = np.array(DAVS_FRAME_CROP.points)
+    left, right = points - points.mean(0), target - target.mean(0)
+    u, _, v = np.linalg.svd(left.T @ right)
+    expected = left @ (u @ v) * right.std() / left.std() + target.mean(0)
+    second = DAVS_FRAME_CROP.second_crop()
+    maps = compose(invert(second), DAVS_FRAME_CROP.matrices(torch.tensor(points)[None])[0])
+    placed = apply(maps, torch.tensor(points))
+    np.testing.assert_allclose(placed.numpy(), expected, atol=1e-6)
