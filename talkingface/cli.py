@@ -106,11 +106,14 @@ def _parser() -> Parser:
     synthesize.set_defaults(run=_synthesize)
 
     convert = commands.add_parser("convert", help="turn the authors' files into a model folder")
-    convert.add_argument("method", choices=["davs", "pc_avs", "stylegan2"])
+    convert.add_argument(
+        "method", choices=["arcface", "davs", "facenet", "pc_avs", "psp", "stylegan2"]
+    )
     convert.add_argument(
         "input",
         help="pc_avs: folder of *_net_{G,V,E,A_sync}.pth; davs: 101_DAVS_checkpoint.pth.tar; "
-        "stylegan2: checkpoint of rosinality/stylegan2-pytorch",
+        "stylegan2: checkpoint of rosinality/stylegan2-pytorch; psp: psp_ffhq_encode.pt; "
+        "arcface: model_ir_se50.pth; facenet: 20180402-114759-vggface2.pt",
     )
     convert.add_argument("output", help="model folder to write")
     convert.set_defaults(run=_convert)
@@ -248,6 +251,10 @@ def _synthesize(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     if options.method == "davs":
         return _convert_davs(options)
+    if options.method == "psp":
+        return _convert_psp(options)
+    if options.method in ("arcface", "facenet"):
+        return _convert_recognition(options)
     if options.method == "stylegan2":
         return _convert_stylegan2(options)
     from talkingface.models.pc_avs.module import PCAVS
@@ -282,6 +289,26 @@ def _convert_stylegan2(options: argparse.Namespace) -> int:
 
     model = StyleGAN2.from_official(options.input)
     print(model.save_pretrained(options.output, with_discriminator=True))
+    return 0
+
+
+def _convert_psp(options: argparse.Namespace) -> int:
+    from talkingface.models.experts.inversion.module import Inversion
+
+    folder = Inversion.from_official(options.input).save_pretrained(
+        options.output,
+        licence="MIT; its generator is NVIDIA's, for non-commercial use",
+        training_data="FFHQ",
+    )
+    print(folder)
+    return 0
+
+
+def _convert_recognition(options: argparse.Namespace) -> int:
+    from talkingface.models.experts.recognition import FaceRecognition
+
+    model = FaceRecognition.from_official(options.input, options.method)
+    print(model.save_pretrained(options.output))
     return 0
 
 

@@ -88,6 +88,8 @@ def test_list_makes_what_it_can(workspace: Path, capsys: pytest.CaptureFixture[s
         (["prepare", "nowhere", "out"], "nowhere"),
         (["prepare", ".", "out", "--method", "wav2lip"], "wav2lip"),
         (["convert", "pc_avs", "nowhere", "out"], "nowhere"),
+        (["convert", "psp", "nowhere", "out"], "nowhere"),
+        (["convert", "facenet", "nowhere", "out"], "nowhere"),
         (["convert", "wav2lip", "a", "b"], "wav2lip"),
     ],
 )
