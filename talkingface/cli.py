@@ -123,7 +123,7 @@ def _parser() -> Parser:
     generate.add_argument("--source", help="picture of the person")
     generate.add_argument(
         "--audio",
-        help="speech: a sound file, or a video with sound (davs: or the lips of --driving alone)",
+        help="speech: a sound file, or a video with sound (davs, fc_tfg: or the lips of --driving)",
     )
     motion = generate.add_mutually_exclusive_group()
     motion.add_argument("--driving", help="video or folder of frames to take the motion from")
