@@ -1,5 +1,6 @@
 """Networks that say who somebody is: released weights, whole frames, one interface, the loss."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,9 @@ import torch
 from facenet_pytorch import InceptionResnetV1, fixed_image_standardization
 from torch import Tensor
 
+from talkingface.cli import main
 from talkingface.losses import IdentityLoss, identity_loss
-from talkingface.models.experts.recognition import (
-    IDENTITY_NETWORKS,
-    FaceRecognition,
-    open_identity,
-)
+from talkingface.models.experts.recognition import IDENTITY_NETWORKS, open_identity
 from tests.fixtures import fill
 from tests.models.test_ir_se_parity import check, image
 from tests.models.test_pc_avs_parity import official
@@ -81,13 +79,15 @@ def test_facenet_reads_grey_levels_as_its_authors_do(tmp_path: Path) -> None:
 
 
 def test_converted_folder_is_the_file(arcface_file: Path, arcface: Any, tmp_path: Path) -> None:
-    folder = FaceRecognition.from_official(arcface_file).save_pretrained(tmp_path / "arcface")
+    folder = tmp_path / "arcface"
+    assert main(["convert", "arcface", str(arcface_file), str(folder)]) == 0
     frames = image("arcface/image", 64)
     with torch.no_grad():
         assert torch.equal(open_identity("arcface", folder)(frames), arcface(frames))
     with pytest.raises(ValueError, match="holds arcface, not facenet"):
         open_identity("facenet", folder)
-    assert "research" in FaceRecognition.from_pretrained(folder).saved_facts["licence"]  # type: ignore[index]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["hparams"] == {"network": "arcface"} and "research" in config["licence"]
 
 
 def test_wrong_weights_are_named(arcface_file: Path, tmp_path: Path) -> None:
