@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ SPANS = [Span(0, 40), Span(5, 16), Span(0, 12), Span(30, 90), Span(0, 25), Span(
 
 
 def make(batch_size: int = 2, rank: int = 0, world_size: int = 1, **kwargs: int) -> WindowSampler:
-    values = {"frames": 5, "references": 3, "windows_per_clip": 2, "seed": 3} | kwargs
+    values: dict[str, Any] = {"frames": 5, "references": 3, "windows_per_clip": 2, "seed": 3}
+    values |= kwargs
     return WindowSampler(SPANS, batch_size=batch_size, rank=rank, world_size=world_size, **values)
 
 
