@@ -1,7 +1,6 @@
 """Tests of splits, windows and the sampler."""
 
 from collections import Counter
-
 from typing import Any
 
 import numpy as np
