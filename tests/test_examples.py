@@ -65,14 +65,8 @@ def test_evaluate_stylegan2(
     model = STYLEGAN2().save_pretrained(tmp_path / "model")
     trunk = torch.nn.ModuleDict({"features": make_layers(cfgs["D"])})
     torch.save(trunk.state_dict(), tmp_path / "vgg16.pth")
-    arguments: list[Any] = [
-        model,
-        tmp_path / "vgg16.pth",
-        "--people",
-        4,
-        "--picture",
-        tmp_path / "faces.png",
-    ]
+    arguments: list[Any] = [model, tmp_path / "vgg16.pth", "--people", 4]
+    arguments += ["--picture", tmp_path / "faces.png"]
     run("evaluate_stylegan2.py", *arguments, monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     assert printed.startswith("16 faces of") and "as many of 2 people" in printed
