@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from talkingface.data.batch import audio_window
+from talkingface.cli import main
+from talkingface.data.batch import audio_window, to_uint8
+from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.models.components.audio_frontends import Wav2LipMel
 from talkingface.models.components.wav2lip import Wav2LipAudioEncoder
 from talkingface.models.fc_tfg.module import FCTFG
@@ -309,3 +311,15 @@ def test_canonical_faces_are_those_without_motion(model: FCTFG, networks: FCTFGN
         codes[:, 1:5] = networks.canonical(codes[:, 1:5])
         expected = networks.generator(networks.average + codes).clamp(-1, 1)
     torch.testing.assert_close(faces, expected, rtol=0, atol=1e-5)
+
+
+def test_a_video_of_a_picture_and_somebody_elses_lips(tmp_path: Path) -> None:
+    folder = FC_TFG.responsive().save_pretrained(tmp_path / "model")
+    write_image(tmp_path / "face.png", to_uint8(SOURCE))
+    with VideoWriter(tmp_path / "acting.mp4", SIZE, SIZE, SOUND) as video:
+        video.write(to_uint8(FRAMES))
+    command = ["generate", "--model", folder, "--crop", "none", "--source", tmp_path / "face.png"]
+    command += ["--driving", tmp_path / "acting.mp4", "--output", tmp_path / "made.mp4"]
+    assert main([str(word) for word in command]) == 0
+    made = VideoClip(tmp_path / "made.mp4")
+    assert (len(made), made.height, made.has_audio) == (8, SIZE, True)
