@@ -247,6 +247,23 @@ def test_muted_clips_hear_nothing_and_others_see_no_mouth(
     assert [bool((of_mouth - motion)[k].abs().max() > 1e-5) for k in (0, 1)] == [True, False]
 
 
+def test_training_rebuilds_the_target_from_what_drives_it() -> None:
+    seed(0)
+    sizes = {"style_dim": 32, "max_channels": 32, "channel_multiplier": 1.0}
+    model = FC_TFG(**sizes, orthogonality_weight=0.01, gan_weight=0.01, lr=2e-3)
+    batch = default_collate(items(4))
+
+    def error(driving: Tensor) -> float:
+        with torch.no_grad():
+            frames = model.eval().reconstruct({**batch, "driving": driving})
+        return float((frames - batch["video"]).abs().mean())
+
+    fit(model, loader(4, 4), max_epochs=50)
+    copy = float((batch["source"] - batch["video"]).abs().mean())
+    assert error(batch["video"]) < 0.5 * copy
+    assert error(batch["video"].roll(1, 0)) > 1.3 * error(batch["video"])
+
+
 # ------------------------------------------------------------------------------------ animation
 
 
