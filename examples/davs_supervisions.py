@@ -86,9 +86,8 @@ def main() -> None:
     )
     data.setup()
     sizes["num_words"] = len(data.word_names)
-    print(
-        f"{len(data.train_dataset.spans)} clips to learn from, {len(data.test_dataset.spans)} to test on"
-    )
+    learned, tested = len(data.train_dataset.spans), len(data.test_dataset.spans)
+    print(f"{learned} clips to learn from, {tested} to test on")
     print(f"{'':18}" + "".join(f"{name:>15}" for name, _ in COLUMNS.values()), flush=True)
     numbers: dict[str, list[dict[str, float]]] = {}
     for row in options.rows:

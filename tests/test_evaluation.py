@@ -312,7 +312,8 @@ def test_cases_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="three clips"):
         exact(clips[:2])
     with pytest.raises(ValueError, match="audio has 640 samples, but the target's 15 frames last"):
-        Case("short", clips[0], torch.zeros(640), clips[1].audio, None, clips[0], clips[1], clips[2])
+        a, b, c = clips
+        Case("short", a, torch.zeros(640), b.audio, None, a, b, c)
 
 
 def test_bootstrap_of_hand_made_numbers() -> None:

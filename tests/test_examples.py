@@ -97,8 +97,8 @@ def test_davs_supervisions(
     sizes = dict(DAVS_RECOGNITION.sizes)
     config = {"model": {"init_args": sizes}, "data": {"init_args": {"batch_size": 4}}}
     (tmp_path / "tiny.yaml").write_text(json.dumps(config))  # which is yaml as well
-    arguments = [tmp_path / "lrw", "--config", tmp_path / "tiny.yaml", "--seeds", 2, "--epochs", 1]
-    arguments += ["--rows", "L_C", "--json", tmp_path / "table.json"]
+    arguments: list[Any] = [tmp_path / "lrw", "--config", tmp_path / "tiny.yaml", "--rows", "L_C"]
+    arguments += ["--seeds", 2, "--epochs", 1, "--json", tmp_path / "table.json"]
     run("davs_supervisions.py", *arguments, monkeypatch=monkeypatch)
     runs = json.loads((tmp_path / "table.json").read_text())["L_C"]
     visual = [measured["val/visual_accuracy"] for measured in runs]
