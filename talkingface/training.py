@@ -149,9 +149,9 @@ def find_configs(arguments: list[str]) -> list[str]:
         named = option == "--config" or (not equals and found[-1:] in (["--config"], ["-c"]))
         if named and not Path(value).is_file():
             if not bundled.is_file():
-                names = sorted(
-                    p.relative_to(CONFIGS).with_suffix("") for p in CONFIGS.rglob("*.yaml")
-                )
+                near = sorted((CONFIGS / Path(value).parent.name).glob("*.yaml"))
+                listed = near or sorted(CONFIGS.glob("*/"))  # of the same method, or the methods
+                names = (path.relative_to(CONFIGS).with_suffix("") for path in listed)
                 raise FileNotFoundError(
                     f"no configuration {value}: give a yaml file, or one of the package's "
                     f"({', '.join(map(str, names))})."
