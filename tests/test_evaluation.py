@@ -22,7 +22,7 @@ from talkingface.data.synthetic.dataset import PEOPLE as SPLITS
 from talkingface.data.synthetic.dataset import make_clip
 from talkingface.data.video import VideoClip, VideoWriter
 from talkingface.evaluation import compare
-from talkingface.evaluation.fid_scorer import FIDScorer, VGG16Pool
+from talkingface.evaluation.fid_scorer import FIDScorer
 from talkingface.evaluation.footage import EVALUATION_CROP, CorpusFootage, FileFootage, outline
 from talkingface.evaluation.measures import bootstrap, mean, pooled_correlation
 from talkingface.evaluation.protocols import (
@@ -41,6 +41,7 @@ from talkingface.evaluation.representation import (
 )
 from talkingface.evaluation.results import COPY, GROUND_TRUTH, wrong_audio
 from talkingface.metrics import FID
+from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.pc_avs.module import PCAVS

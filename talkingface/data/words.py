@@ -73,8 +73,6 @@ class WordClipsDataModule(ClipDataModule):
     ) -> None:
         if split not in ("clip", "identity"):
             raise ValueError(f'split must be "clip" or "identity", not {split!r}.')
-        if jitter < 0:
-            raise ValueError(f"jitter must be 0 frames or more, not {jitter}.")
         super().__init__(
             root,
             size,
@@ -90,8 +88,7 @@ class WordClipsDataModule(ClipDataModule):
             index_file=index_file,
         )
         self.csv = csv
-        self.jitter = jitter
-        self.word_names = _unique(word_names)
+        self.jitter, self.word_names = _check(jitter, word_names)
 
     def find_clips(self) -> list[ClipFile]:
         """Find the video files that words are said in, and the words."""
@@ -183,8 +180,6 @@ class LRWDataModule(ClipDataModule):
         cache: bool = False,
         index_file: str | None = None,
     ) -> None:
-        if jitter < 0:
-            raise ValueError(f"jitter must be 0 frames or more, not {jitter}.")
         super().__init__(
             root,
             size,
@@ -197,8 +192,7 @@ class LRWDataModule(ClipDataModule):
             cache=cache,
             index_file=index_file,
         )
-        self.jitter = jitter
-        self.word_names = _unique(word_names)
+        self.jitter, self.word_names = _check(jitter, word_names)
 
     def find_clips(self) -> list[ClipFile]:
         """Find the corpus's clips of all three parts; validation and test may be missing."""
@@ -232,11 +226,14 @@ class LRWDataModule(ClipDataModule):
         return tuple(parts.values())
 
 
-def _unique(names: Sequence[str] | None) -> list[str]:
-    names = list(names or ())
+def _check(jitter: int, word_names: Sequence[str] | None) -> tuple[int, list[str]]:
+    """What both modules ask of these arguments."""
+    if jitter < 0:
+        raise ValueError(f"jitter must be 0 frames or more, not {jitter}.")
+    names = list(word_names or ())
     if twice := [word for word in names if names.count(word) > 1]:
         raise ValueError(f"word_names has {twice[0]!r} twice: each word is one class.")
-    return names
+    return jitter, names
 
 
 def _name_words(said: Iterable[str], given: list[str], place: str | Path) -> list[str]:

@@ -7,9 +7,6 @@ from torch import Tensor, nn
 from talkingface.evaluation.measures import Measure
 from talkingface.evaluation.scorers import Measured, Scene, Scorer
 from talkingface.metrics import FID
-from talkingface.models.experts.imagenet import VGG16Pool
-
-__all__ = ["FIDScorer", "VGG16Pool"]
 
 
 class FIDScorer(Scorer):

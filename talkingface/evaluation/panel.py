@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from talkingface.evaluation.face_scorers import DrawnFaceScorer, LandmarkScorer
-from talkingface.evaluation.fid_scorer import FIDScorer, VGG16Pool
+from talkingface.evaluation.fid_scorer import FIDScorer
 from talkingface.evaluation.record import describe
 from talkingface.evaluation.scorers import FrameScorer, IdentityScorer, Scorer
 from talkingface.evaluation.sync_scorer import SyncScorer
@@ -25,6 +25,7 @@ from talkingface.metrics import (
 from talkingface.metrics.detectors import MODEL as LANDMARKS
 from talkingface.metrics.dlib_identity import MODEL as RECOGNITION
 from talkingface.metrics.dlib_identity import DlibIdentity, find_model
+from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import FaceReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.experts.syncnet.syncnet import SyncNet

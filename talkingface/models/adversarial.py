@@ -57,6 +57,11 @@ class AdversarialModule(ReproducibleModule):
             self.average = AveragedModel(self.networks, multi_avg_fn=self._blend)
             self.average.requires_grad_(False)
 
+    def restart_average(self) -> None:
+        """Begin the average anew, at weights that were given to ``networks`` from outside."""
+        if self.average is not None:
+            self.average.module.load_state_dict(self.networks.state_dict())
+
     @property
     def inference_networks(self) -> nn.Module:
         """The networks to use and to publish: the moving average where there is one."""

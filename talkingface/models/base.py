@@ -11,6 +11,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from talkingface.data.batch import SAMPLES_PER_FRAME, Batch, Frames, to_float
 from talkingface.models.adversarial import AdversarialModule
+from talkingface.models.reproducible import evaluating
 
 
 def ping_pong(start: int, stop: int, length: int) -> list[int]:
@@ -147,12 +148,8 @@ class TalkingFaceModule(AdversarialModule):
 
     @torch.no_grad()
     def _in_eval_mode(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             yield from chunks
-        finally:
-            self.train(training)
 
     def _check_size(self, frames: Tensor, name: str) -> None:
         size = self.image_size

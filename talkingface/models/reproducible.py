@@ -1,7 +1,8 @@
 """What every trained module shares: frames as floats on the device, and a resume that is exact."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -42,6 +43,26 @@ def restore_generators(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Have a module in eval mode, and then as it was.
+
+    Example:
+        >>> module = nn.Dropout()
+        >>> with evaluating(module):
+        ...     print(module.training)
+        False
+        >>> module.training
+        True
+    """
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 class ReproducibleModule(PretrainedMixin, pl.LightningModule):

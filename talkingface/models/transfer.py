@@ -2,8 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
+
+from talkingface.models.pretrained import load_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -46,3 +50,19 @@ def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> lis
     if heads:
         log.info("%s: other number of classes, not loaded: %s", source, ", ".join(heads))
     return heads
+
+
+def transfer_players(path: str | Path, module: Any) -> None:
+    """Load both players of a saved model of the same class: its networks and its discriminator.
+
+    Args:
+        path: Folder, ``.ckpt`` or hub id.
+        module: An :class:`~talkingface.models.adversarial.AdversarialModule`.
+
+    Raises:
+        FileNotFoundError: If there is nothing at the path.
+        ValueError: If it is another class, or its weights do not fit this model's sizes.
+    """
+    other: Any = load_pretrained(path, type(module))
+    transfer(other.inference_networks.state_dict(), module.networks, str(path))
+    transfer(other.discriminator.state_dict(), module.discriminator, str(path))

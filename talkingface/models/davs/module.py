@@ -337,8 +337,7 @@ class DAVS(TalkingFaceModule):
             transfer(state, parts, str(recognition))
             domain = self.discriminator["domain"]
             transfer(stage.discriminator.state_dict(), domain, str(recognition))
-        if self.average is not None:
-            self.average.module.load_state_dict(self.networks.state_dict())
+        self.restart_average()
         return self
 
     def on_fit_start(self) -> None:

@@ -31,8 +31,8 @@ from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import parameter_groups
-from talkingface.models.transfer import transfer
+from talkingface.models.reproducible import evaluating, parameter_groups
+from talkingface.models.transfer import transfer, transfer_players
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
@@ -228,9 +228,7 @@ class FCTFG(TalkingFaceModule):
         """
         parts = cast(Any, self.networks)
         if model is not None:
-            other = load_pretrained(model, type(self))
-            transfer(other.inference_networks.state_dict(), parts, str(model))
-            transfer(other.discriminator.state_dict(), self.discriminator, str(model))
+            transfer_players(model, self)
         if inversion is not None:
             networks = load_pretrained(inversion, Inversion).networks
             for name in ("encoder", "generator"):
@@ -256,8 +254,7 @@ class FCTFG(TalkingFaceModule):
             self._fixed[self.perceptual] = LPIPSLoss(lpips, _TRUNKS[self.perceptual][0])
         if vgg is not None:
             self._fixed["vgg19"] = VGG19Features(vgg)
-        if self.average is not None:
-            self.average.module.load_state_dict(self.networks.state_dict())
+        self.restart_average()
         return self
 
     def on_fit_start(self) -> None:
@@ -470,10 +467,8 @@ class FCTFG(TalkingFaceModule):
         self._check_size(frames, "frames")
         frames = frames.to(self.device)[None]
         networks = cast(FCTFGNetworks, self.inference_networks)
-        training = self.training
-        self.eval()
-        codes = self._motion_codes(networks, frames if lips else self._hide(frames))
-        self.train(training)
+        with evaluating(self):
+            codes = self._motion_codes(networks, frames if lips else self._hide(frames))
         return codes[0].flatten(1)
 
     def hold(self, codes: Tensor, layers: Iterable[int], still: Tensor | None = None) -> Tensor:
@@ -515,13 +510,11 @@ class FCTFG(TalkingFaceModule):
         pictures = as_float(source if source.ndim == 4 else source[None], "source")
         self._check_size(pictures, "source")
         networks = cast(FCTFGNetworks, self.inference_networks)
-        training = self.training
-        self.eval()
-        codes = networks.encode(pictures.to(self.device))
-        canonical = networks.canonical_code(codes)
-        whole, _ = networks.fuse(codes, canonical, torch.zeros_like(canonical)[:, None])
-        faces = networks.paint(whole[:, 0]).float().clamp(-1, 1)
-        self.train(training)
+        with evaluating(self):
+            codes = networks.encode(pictures.to(self.device))
+            canonical = networks.canonical_code(codes)
+            whole, _ = networks.fuse(codes, canonical, torch.zeros_like(canonical)[:, None])
+            faces = networks.paint(whole[:, 0]).float().clamp(-1, 1)
         return faces if source.ndim == 4 else faces[0]
 
     def card(self) -> dict[str, Any]:

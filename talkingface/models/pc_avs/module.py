@@ -33,8 +33,8 @@ from talkingface.models.pc_avs.convert import convert_discriminator, convert_sta
 from talkingface.models.pc_avs.networks import PCAVSNetworks
 from talkingface.models.pc_avs.sync import Contrastive, PCAVSSync, content_loss
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import parameter_groups
-from talkingface.models.transfer import transfer
+from talkingface.models.reproducible import evaluating, parameter_groups
+from talkingface.models.transfer import transfer, transfer_players
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
@@ -281,9 +281,7 @@ class PCAVS(TalkingFaceModule):
         """
         parts = cast(Any, self.networks)
         if model is not None:
-            other = load_pretrained(model, type(self))
-            transfer(other.inference_networks.state_dict(), self.networks, str(model))
-            transfer(other.discriminator.state_dict(), self.discriminator, str(model))
+            transfer_players(model, self)
         if identity is not None:
             expert = load_pretrained(identity, IdentityClassifier)
             transfer(expert.networks.state_dict(), parts.identity_encoder, str(identity))
@@ -298,8 +296,7 @@ class PCAVS(TalkingFaceModule):
             self._fixed["vgg"] = VGG19Features(vgg)
         if vgg_face is not None:
             self._fixed["vgg_face"] = VGGFaceFeatures(vgg_face)
-        if self.average is not None:
-            self.average.module.load_state_dict(self.networks.state_dict())
+        self.restart_average()
         return self
 
     def on_fit_start(self) -> None:
@@ -493,12 +490,8 @@ class PCAVS(TalkingFaceModule):
         frames = as_float(frames, "frames")
         self._check_size(frames, "frames")
         encoder = cast(PCAVSNetworks, self.inference_networks).non_identity_encoder
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            codes = encoder.pose(encoder(frames.to(self.device)))
-        self.train(training)
-        return codes
+        with evaluating(self), torch.no_grad():
+            return encoder.pose(encoder(frames.to(self.device)))
 
     def card(self) -> dict[str, Any]:
         """What a user of the weights has to know."""

@@ -27,8 +27,8 @@ from talkingface.models.experts.stylegan2.convert import (
     read_sizes,
     split_checkpoint,
 )
-from talkingface.models.pretrained import load_pretrained
-from talkingface.models.transfer import transfer
+from talkingface.models.reproducible import evaluating
+from talkingface.models.transfer import transfer_players
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class StyleGAN2(AdversarialModule):
             model.discriminator.load_state_dict(state)
         else:
             log.info("not in the checkpoint, left untrained: discriminator")
-        model._restart_average()
+        model.restart_average()
         return model.eval()
 
     def initialise(self, model: str | Path | None = None, vgg16: str | Path | None = None) -> Self:
@@ -167,17 +167,11 @@ class StyleGAN2(AdversarialModule):
             ValueError: If it is something else, or its weights do not fit this model's sizes.
         """
         if model is not None:
-            other = load_pretrained(model, StyleGAN2)
-            transfer(other.inference_networks.state_dict(), self.networks, str(model))
-            transfer(other.discriminator.state_dict(), self.discriminator, str(model))
-            self._restart_average()
+            transfer_players(model, self)
+            self.restart_average()
         if vgg16 is not None:
             self._measures = [FID(VGG16Pool(vgg16), "vgg16")]
         return self
-
-    def _restart_average(self) -> None:
-        if self.average is not None:
-            self.average.module.load_state_dict(self.networks.state_dict())
 
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
         """Paint faces, the same for the same seed.
@@ -193,14 +187,11 @@ class StyleGAN2(AdversarialModule):
         draw = torch.Generator().manual_seed(seed)
         generator = cast(StyleGAN2Generator, self.inference_networks)
         codes = torch.randn(count, generator.style_dim, generator=draw)
-        training = generator.training
-        generator.eval()
-        with torch.no_grad():
+        with evaluating(generator), torch.no_grad():
             latents = generator.map(codes.to(self.path_mean))
             if truncation != 1:
                 latents = truncate(latents, generator.mean_latent(), truncation)
             images = [generator(part).float().clamp(-1, 1) for part in latents.split(16)]
-        generator.train(training)
         return torch.cat(images)
 
     def _draw_latents(self, count: int) -> Tensor:
