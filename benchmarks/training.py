@@ -4,6 +4,7 @@ Prints frames per second and their ratio to float32's, on random batches: loadin
 The feature networks of perceptual losses compute with random weights; FC-TFG compares identities
 with the package's reader.
 
+    python benchmarks/training.py --method davs --size tiny --batch 8
     python benchmarks/training.py --method pc_avs --size paper --batch 16
     python benchmarks/training.py --method fc_tfg --size tiny --batch 2
 """
@@ -22,12 +23,16 @@ import yaml
 from torch.utils.data import DataLoader
 from torchvision.models import alexnet, vgg16
 
-from talkingface import FCTFG, PCAVS
+from talkingface import DAVS, FCTFG, PCAVS
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.models.components.vgg import VGG19Features
 from talkingface.training import CONFIGS
 
-METHODS: dict[str, tuple[Any, int]] = {"pc_avs": (PCAVS, 1), "fc_tfg": (FCTFG, 5)}
+METHODS: dict[str, tuple[Any, int]] = {
+    "davs": (DAVS, 25),
+    "pc_avs": (PCAVS, 1),
+    "fc_tfg": (FCTFG, 5),
+}
 """Classes, and frames of a window."""
 WARM_UP = 3
 
@@ -57,6 +62,7 @@ def item(size: int, frames: int) -> dict[str, Any]:
         "clip": "random",
         "start": 0,
         "identity": 0,
+        "word": 0,
     }
 
 

@@ -1,6 +1,7 @@
 """What a run shows and keeps: pictures and a short video per validation, its newest state."""
 
 import io
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ from einops import rearrange
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
+from torch.optim import Optimizer
 from torchvision.utils import make_grid
 
 from talkingface.data.batch import FPS, Batch, to_uint8
@@ -25,6 +27,38 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(
             filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
+
+
+class CosineDecay(pl.Callback):
+    """Lower every optimizer's learning rate along half a cosine, to zero at the end of training.
+
+    It is a function of the place in the run, so that a resumed run has the same. Training without
+    a last epoch keeps its rate.
+
+    Example:
+        >>> from torch import nn, optim
+        >>> optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=0.2)
+        >>> CosineDecay.set_rates([optimizer], done=0.5)
+        >>> round(optimizer.param_groups[0]["lr"], 6)
+        0.1
+    """
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the rates of this batch."""
+        epochs = trainer.max_epochs
+        if epochs and epochs > 0:
+            done = (trainer.current_epoch + batch_idx / trainer.num_training_batches) / epochs
+            self.set_rates(trainer.optimizers, done)
+
+    @staticmethod
+    def set_rates(optimizers: list[Optimizer], done: float) -> None:
+        """Set the rates for a run of which the share ``done``, in [0, 1], is over."""
+        factor = 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
 
 class LogFrames(pl.Callback):

@@ -1,19 +1,21 @@
 """What a run shows in TensorBoard, read back from the event file that it writes."""
 
 import io
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from talkingface.callbacks import LogFrames, frame_grid
+from talkingface.callbacks import CosineDecay, LogFrames, frame_grid
 from tests.models.tiny import PC_AVS, SYNC, loader, trainer
 
 SIZE, BORDER = 16, 2
@@ -126,3 +128,35 @@ def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     made = trainer(callbacks=[LogFrames()], logger=CSVLogger(str(tmp_path)))
     made.validate(PC_AVS(), loader(2, 2), verbose=False)
     assert not list(tmp_path.rglob("*tfevents*"))
+
+
+class Rates(pl.Callback):
+    """Writes down both optimizers' rates of each batch."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[float]] = []
+
+    def on_train_batch_end(self, made: pl.Trainer, *_: Any) -> None:
+        self.seen.append([optimizer.param_groups[0]["lr"] for optimizer in made.optimizers])
+
+
+class StopAfterEpoch(pl.Callback):
+    """Ends a run early."""
+
+    def on_train_epoch_end(self, made: pl.Trainer, *_: Any) -> None:
+        made.should_stop = True
+
+
+def test_rates_fall_along_a_cosine_and_a_resumed_run_goes_on(tmp_path: Path) -> None:
+    whole, first, second = Rates(), Rates(), Rates()
+    trainer(max_epochs=2, callbacks=[CosineDecay(), whole]).fit(PC_AVS(), loader(4, 2))
+    begun = [optimizer.param_groups[0]["lr"] for optimizer in PC_AVS().configure_optimizers()]
+    by_hand = [1.0, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
+    for rates, factor in zip(whole.seen, by_hand, strict=True):
+        assert rates == pytest.approx([factor * lr for lr in begun])
+    stopped = trainer(max_epochs=2, callbacks=[CosineDecay(), first, StopAfterEpoch()])
+    stopped.fit(PC_AVS(), loader(4, 2))
+    stopped.save_checkpoint(tmp_path / "half.ckpt")
+    again = trainer(max_epochs=2, callbacks=[CosineDecay(), second])
+    again.fit(PC_AVS(), loader(4, 2), ckpt_path=tmp_path / "half.ckpt")
+    assert first.seen + second.seen == whole.seen

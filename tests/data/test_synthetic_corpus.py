@@ -79,6 +79,17 @@ def test_heads_move_as_declared() -> None:
     assert (pose.diff(dim=0).abs() < fastest).all() and (pose.std(0) > 0.3 * spread).all()
 
 
+def test_heads_move_as_little_as_asked() -> None:
+    usual, columns = sample_motion("someone", 50)
+    calm, same = sample_motion("someone", 50, motion=0.2)
+    torch.testing.assert_close(calm - usual[25], 0.2 * (usual - usual[25]))
+    assert torch.equal(columns["gaze_x"], same["gaze_x"])
+    still = make_word_clip(person=5, motion=0.0)
+    assert torch.equal(still.pose, make_word_clip(person=5).pose[14].expand(29, 6))
+    with pytest.raises(ValueError, match="motion=-1"):
+        sample_motion("someone", 50, motion=-1)
+
+
 def test_eyes_blink_and_jump() -> None:
     for seed in range(5):
         _, columns = sample_motion(str(seed), 1500)

@@ -47,6 +47,7 @@ class SyntheticReader:
         seconds: length of the clips; None makes word clips.
         noise_db: signal-to-noise ratio of background noise in dB; none by default.
         seed: the people's.
+        motion: how far heads move.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class SyntheticReader:
         seconds: float | None,
         noise_db: float | None = None,
         seed: int = 0,
+        motion: float = 1.0,
     ) -> None:
         self.takes = takes
         self.size = size
         self.seconds = seconds
         self.noise_db = noise_db
         self.seed = seed
+        self.motion = motion
         count = WORD_FRAMES if seconds is None else round(seconds * FPS)
         names = [clip_name(*take, seed) for take in takes]
         self.clips = [Clip("", name, name.split("/")[0], count) for name in names]
@@ -79,9 +82,14 @@ class SyntheticReader:
         return self._known[clip]
 
     def _make(self, take: Take) -> SyntheticClip:
+        common: dict[str, Any] = {
+            "noise_db": self.noise_db,
+            "seed": self.seed,
+            "motion": self.motion,
+        }
         if self.seconds is None:
-            return make_word_clip(*take, noise_db=self.noise_db, seed=self.seed)
-        return make_clip(*take, self.seconds, noise_db=self.noise_db, seed=self.seed)
+            return make_word_clip(*take, **common)
+        return make_clip(*take, self.seconds, **common)
 
     def cache(self, clip: int) -> None:
         """Draw all frames of a clip and keep them in memory."""
@@ -144,6 +152,7 @@ class SyntheticDataModule(WindowDataModule):
         noise_db: signal-to-noise ratio of background noise in dB; none by default.
         seed: of the people and the windows.
         windows_per_clip: windows of every clip in an epoch.
+        motion: how far heads move within a clip, as a share of the usual; 0 keeps them still.
         cache: draw everything once and keep it in memory (3 * size**2 bytes per frame): for sets
             of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
             by one level of 255.
@@ -175,6 +184,7 @@ class SyntheticDataModule(WindowDataModule):
         noise_db: float | None = None,
         seed: int = 0,
         windows_per_clip: int = 1,
+        motion: float = 1.0,
         cache: bool = False,
     ) -> None:
         super().__init__(size, frames, references, batch_size, num_workers, seed, windows_per_clip)
@@ -203,6 +213,7 @@ class SyntheticDataModule(WindowDataModule):
         self.test_identities = test_identities
         self.held_out_takes = held_out_takes
         self.noise_db = noise_db
+        self.motion = motion
         self.cache = cache
         self._ready = False
 
@@ -235,6 +246,7 @@ class SyntheticDataModule(WindowDataModule):
             None if self.words else self.seconds,
             self.noise_db,
             self.seed,
+            self.motion,
         )
         if self.cache:
             for member in range(len(reader.clips)):

@@ -42,6 +42,7 @@ def make_clip(
     words: tuple[str, ...] | None = None,
     noise_db: float | None = None,
     seed: int = 0,
+    motion: float = 1.0,
 ) -> SyntheticClip:
     """Make a clip of someone saying a sentence.
 
@@ -54,6 +55,7 @@ def make_clip(
         words: what is said, of `talkingface.data.synthetic.speech.WORDS`; random words by default.
         noise_db: signal-to-noise ratio of background noise, in dB; none by default.
         seed: another million of people.
+        motion: how far the head moves, see `talkingface.data.synthetic.motion.sample_motion`.
 
     Raises:
         ValueError: if a number is out of range, a word is unknown, or the words take longer.
@@ -76,7 +78,7 @@ def make_clip(
         needed = len(speech.viseme) / FPS
         raise ValueError(f"seconds={seconds}: {' '.join(words)!r} takes {needed} s; give as much.")
     lead = random.Random(f"lead {number} {take}").randint(0, spare)
-    return _clip(number, take, speech, said, -lead, count, noise_db)
+    return _clip(number, take, speech, said, -lead, count, noise_db, motion)
 
 
 def make_word_clip(
@@ -85,6 +87,7 @@ def make_word_clip(
     word: str | None = None,
     noise_db: float | None = None,
     seed: int = 0,
+    motion: float = 1.0,
 ) -> SyntheticClip:
     """Make a clip like those of LRW: 29 frames with a word in the middle of other words.
 
@@ -97,6 +100,7 @@ def make_word_clip(
         word: of `talkingface.data.synthetic.speech.WORDS`; `choose_word` by default.
         noise_db: as for `make_clip`.
         seed: as for `make_clip`.
+        motion: as for `make_clip`.
 
     Raises:
         ValueError: if a number is out of range or the word is unknown.
@@ -113,7 +117,7 @@ def make_word_clip(
     speech, said = _say((*before, word, *after), sample_voice(number))
     _, start, end = said[2]
     first = round((start + end) / 2 * FPS - WORD_FRAMES / 2)
-    return _clip(number, take, speech, said, first, WORD_FRAMES, noise_db)
+    return _clip(number, take, speech, said, first, WORD_FRAMES, noise_db, motion)
 
 
 def choose_word(person: int, take: int = 0, seed: int = 0) -> str:
@@ -165,9 +169,10 @@ def _clip(
     first: int,
     count: int,
     noise_db: float | None,
+    motion: float,
 ) -> SyntheticClip:
     """Cut ``count`` frames out of speech from frame ``first`` on; outside it, the mouth rests."""
-    pose, columns = sample_motion(f"{number} {take}", count)
+    pose, columns = sample_motion(f"{number} {take}", count, motion)
     articulation = _cut(speech.articulation, first, count)
     expression = express(
         count, **dict(zip(ARTICULATION, articulation.unbind(1), strict=True)), **columns

@@ -30,12 +30,17 @@ _LID = 0.16  # seconds in which lids close; they open in as many
 _BOUND = 2.5
 
 
-def sample_motion(seed: str, frames: int) -> tuple[Tensor, dict[str, Tensor]]:
+def sample_motion(seed: str, frames: int, motion: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
     """Draw the motion of a head, and of what in a face has no part in speech.
 
     Args:
         seed: any text; the same text is the same motion.
         frames: T.
+        motion: how far the head goes from where it is in the middle, as a share of the usual; 0
+            keeps it there.
+
+    Raises:
+        ValueError: if ``motion`` is below 0.
 
     Returns:
         ``pose``, ordered as `talkingface.data.synthetic.face.Pose`, and the columns ``blink``,
@@ -53,7 +58,10 @@ def sample_motion(seed: str, frames: int) -> tuple[Tensor, dict[str, Tensor]]:
     draw = random.Random(f"motion {seed}")
     waves = {name: _wander(draw, frames, spread) for name, spread in SPREAD.items()}
     waves["scale"] += 1
+    if motion < 0:
+        raise ValueError(f"motion={motion}: give 0, for heads that stay, or more.")
     pose = place(frames, **waves)
+    pose = torch.lerp(pose[frames // 2], pose, motion)
     blink = _blinks(draw, frames)
     brow = _wander(draw, frames, BROW_SPREAD).clamp_min(0)
     gaze_x, gaze_y = _fixations(draw, frames)
