@@ -2,10 +2,12 @@
 
 The first stage is trained with the contrastive loss alone, with the shared classifier, with the
 adversary of the two domains, and with all, from several seeds each; words are always classified.
-What is printed is measured on people whom no training saw: mean and deviation over the seeds.
+The rate falls to zero along half a cosine. What is printed is measured on people whom no training
+saw: mean and deviation over the seeds. ``--box`` shows the encoder the mouth alone: at 32 px as
+sharp as in whole frames of 64 px, in a quarter of the time.
 
     talkingface synthesize lrw --layout lrw --identities 48 --clips-per-identity 32 --held-out 16
-    python examples/davs_supervisions.py lrw --json table.json
+    python examples/davs_supervisions.py lrw --json table.json --size 32 --box 0.45 0.24 0.97 0.76
 """
 
 import argparse
@@ -19,6 +21,7 @@ import yaml
 from pytorch_lightning import Trainer, seed_everything
 
 from talkingface import DAVSRecognition, LRWDataModule
+from talkingface.callbacks import CosineDecay
 from talkingface.training import CONFIGS
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -57,9 +60,8 @@ def run(sizes: dict[str, Any], data: LRWDataModule, seed: int, epochs: int) -> d
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    Trainer(max_epochs=epochs, limit_val_batches=0, precision="bf16-mixed", **quiet).fit(
-        model, data
-    )
+    schedule: dict[str, Any] = {"max_epochs": epochs, "callbacks": [CosineDecay()]}
+    Trainer(**schedule, limit_val_batches=0, precision="bf16-mixed", **quiet).fit(model, data)
     measured = Trainer(**quiet).validate(model, data.test_dataloader(), verbose=False)[0]
     return {name: factor * measured[name] for name, (_, factor) in COLUMNS.items()}
 
@@ -74,15 +76,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--size", type=int, help="pixels (default: the configuration's)")
+    parser.add_argument(
+        "--box", type=float, nargs=4, help="part of a frame: top, left, bottom, right in [0, 1]"
+    )
     parser.add_argument("--json", help="file for the numbers of every run")
     options = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     config = yaml.safe_load(Path(options.config).read_text(encoding="utf-8"))
     # People have no part in what is measured, and LRW does not say who speaks.
     sizes = {**config["model"]["init_args"], "person_weight": 0.0}
-    size, batch = sizes["image_size"], config["data"]["init_args"]["batch_size"]
+    sizes["image_size"] = options.size or sizes["image_size"]
     data = LRWDataModule(
-        options.corpus, size=size, frames=25, batch_size=batch, jitter=JITTER, cache=True
+        options.corpus,
+        size=sizes["image_size"],
+        frames=25,
+        batch_size=config["data"]["init_args"]["batch_size"],
+        jitter=JITTER,
+        box=tuple(options.box) if options.box else None,
+        cache=True,
     )
     data.setup()
     sizes["num_words"] = len(data.word_names)
