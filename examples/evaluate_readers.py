@@ -17,10 +17,9 @@ from torch import Tensor
 from talkingface.data.synthetic.clip import SyntheticClip
 from talkingface.data.synthetic.dataset import PEOPLE, make_clip
 from talkingface.metrics.motion import MotionCorrelation
-from talkingface.metrics.probe import VerificationAUC
+from talkingface.metrics.probe import VerificationAUC, pair_cosines
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.readers.face import landmark_distances
-from talkingface.models.experts.readers.identity import pair_cosines
 
 GROUPS = {
     "all": slice(0, 68),

@@ -10,7 +10,7 @@ from talkingface.metrics.image import MSSSIM, PSNR, SSIM, FewScaleMSSSIM
 from talkingface.metrics.landmark import LMD, PoseLMD
 from talkingface.metrics.motion import MotionCorrelation
 from talkingface.metrics.perceptual import FID, LPIPS
-from talkingface.metrics.probe import LeakProbe, VerificationAUC, WordAccuracy
+from talkingface.metrics.probe import EmbeddingAUC, LeakProbe, VerificationAUC, WordAccuracy
 from talkingface.metrics.retrieval import Retrieval
 from talkingface.metrics.sharpness import CPBD
 from talkingface.metrics.sync import LSE, SyncScore, sync_distances, sync_score
@@ -26,6 +26,7 @@ __all__ = [
     "PSNR",
     "SSIM",
     "DlibLandmarks",
+    "EmbeddingAUC",
     "FewScaleMSSSIM",
     "IDSquaredL2",
     "LandmarkDetector",

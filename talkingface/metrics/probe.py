@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
@@ -163,6 +164,82 @@ class VerificationAUC(Described, Metric):
         levels, order = scores.unique(return_inverse=True)
         # torchmetrics squashes scores outside [0, 1], which ranks are not; double keeps each level
         return binary_auroc(order.double() / len(levels), same.long()).float()
+
+
+class EmbeddingAUC(Described, Metric):
+    """`VerificationAUC` of embeddings: by the cosines of all pairs, is it the same person?
+
+    Args:
+        limit: Embeddings that each process takes in at most, the first ones: pairs grow with their
+            square.
+
+    Shape:
+        - embeddings: (B, D), of any length
+        - people: (B,) int64
+        - output: scalar in [0, 1], 0.5 is chance, higher is better
+
+    Raises:
+        ValueError: If shapes do not fit, embeddings are NaN, or nobody, or all, are one person.
+
+    Examples:
+        >>> metric = EmbeddingAUC()
+        >>> metric.update(torch.tensor([[1.0, 0.0], [2.0, 0.1]]), torch.tensor([3, 3]))
+        >>> metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([5]))
+        >>> metric.compute()
+        tensor(1.)
+    """
+
+    name = "embedding_auc"
+    values = (Value("embedding_auc", 0, 1, "higher"),)
+    higher_is_better = True
+    full_state_update = False
+    is_differentiable = False
+    embeddings: list[Tensor]
+    people: list[Tensor]
+
+    def __init__(self, limit: int = 4096) -> None:
+        super().__init__()
+        self.limit = limit
+        self.add_state("embeddings", [], dist_reduce_fx="cat")
+        self.add_state("people", [], dist_reduce_fx="cat")
+
+    def update(self, embeddings: Tensor, people: Tensor) -> None:
+        """Take in samples."""
+        if embeddings.dim() != 2 or people.shape != embeddings.shape[:1]:
+            raise ValueError(
+                "embeddings and people must be (B, D) and (B,), got "
+                f"{tuple(embeddings.shape)} and {tuple(people.shape)}"
+            )
+        room = self.limit - sum(map(len, self.people))
+        if room > 0:
+            self.embeddings.append(embeddings[:room].float())
+            self.people.append(people[:room])
+
+    def compute(self) -> Tensor:
+        """Compare all pairs."""
+        if not len(self.embeddings):
+            raise ValueError("verification: no embeddings; call update first")
+        vectors = F.normalize(dim_zero_cat(self.embeddings), dim=1)
+        metric = VerificationAUC()
+        metric.update(*pair_cosines(vectors, dim_zero_cat(self.people)))
+        return metric.compute()
+
+
+def pair_cosines(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines of all pairs of unit vectors, and which pairs have one label.
+
+    Shape:
+        - vectors: (N, D)
+        - labels: (N,)
+        - output: (N * (N - 1) / 2,) both
+
+    Example:
+        >>> vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> pair_cosines(vectors, torch.tensor([7, 7, 8]))
+        (tensor([1., 0., 0.]), tensor([ True, False, False]))
+    """
+    rows, columns = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
+    return (vectors @ vectors.T)[rows, columns], labels[rows] == labels[columns]
 
 
 class LeakProbe(Described, Metric):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from talkingface.metrics import (
     CSIM,
+    EmbeddingAUC,
     IDSquaredL2,
     LeakProbe,
     MotionCorrelation,
@@ -120,6 +121,22 @@ def test_verification_is_that_of_scikit_learn() -> None:
     single.update(scores[same], same[same])
     with pytest.raises(ValueError, match="different persons"):
         single.compute()
+
+
+def test_verification_of_embeddings_takes_all_pairs_of_all_batches() -> None:
+    people = torch.arange(12) // 4  # batches of one person each
+    embeddings = torch.randn(3, 5)[people] + 1.5 * torch.randn(12, 5)
+    metric = EmbeddingAUC(limit=11)
+    for rows in torch.arange(12).split(4):
+        metric.update(embeddings[rows], people[rows])
+    pairs = [(i, j) for i in range(11) for j in range(i)]
+    cosines = [float(torch.cosine_similarity(embeddings[i], embeddings[j], 0)) for i, j in pairs]
+    wanted = roc_auc_score([bool(people[i] == people[j]) for i, j in pairs], cosines)
+    assert 0.5 < float(metric.compute()) == pytest.approx(wanted, abs=1e-6)
+    with pytest.raises(ValueError, match=r"\(B, D\)"):
+        metric.update(embeddings, people[:3])
+    with pytest.raises(ValueError, match="call update first"):
+        EmbeddingAUC().compute()
 
 
 def test_probe_is_scikit_learns_linear_svm() -> None:

@@ -102,6 +102,7 @@ JOBS: dict[str, tuple[Callable[[], Described], Callable[[int], Sequence[Any]]]] 
     "retrieval": (lambda: m.Retrieval(ks=(1, 5)), lambda i: rows(i, 16)),
     "words": (lambda: m.WordAccuracy(groups=[(0, 1, 2)]), labelled),
     "verification": (m.VerificationAUC, same_or_not),
+    "embeddings": (m.EmbeddingAUC, labelled),
     "leak": (m.LeakProbe, probed),
     "motion": (lambda: m.MotionCorrelation("yaw"), track),
 }

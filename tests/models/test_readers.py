@@ -15,12 +15,11 @@ from talkingface.data.synthetic.clip import SyntheticClip
 from talkingface.data.synthetic.dataset import PEOPLE, make_clip
 from talkingface.data.synthetic.face import Identity, express, landmarks, place, sample_identity
 from talkingface.data.synthetic.frames import SCENE, RandomFaceDataModule, RandomFaces
-from talkingface.metrics.probe import VerificationAUC
+from talkingface.metrics.probe import VerificationAUC, pair_cosines
 from talkingface.models.bundled import bundled_names, find_bundled
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.readers.augmentation import degrade, reframe, spoil
 from talkingface.models.experts.readers.face import landmark_distances, mirror
-from talkingface.models.experts.readers.identity import pair_cosines
 from tests.models.tiny import FACE_READER, IDENTITY_READER, fit, loader, seed
 
 WEIGHTS = Path(talkingface.__file__).parent / "weights"

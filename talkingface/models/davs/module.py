@@ -22,7 +22,7 @@ from talkingface.losses import (
 )
 from talkingface.losses.contrastive import MarginForm
 from talkingface.losses.disentanglement import DomainForm
-from talkingface.metrics import LeakProbe, VerificationAUC
+from talkingface.metrics import EmbeddingAUC, LeakProbe
 from talkingface.models.adversarial import Tensors
 from talkingface.models.base import TalkingFaceModule, frame_count
 from talkingface.models.components.audio_frontends import DAVSMFCC
@@ -267,7 +267,7 @@ class DAVS(TalkingFaceModule):
             self.freeze_parts(self.networks, freeze)
         self.average_weights()
         self.video_metrics = self.metrics.clone(prefix="val/video_")
-        self.leak_probe, self.verification = LeakProbe(), VerificationAUC()
+        self.leak_probe, self.verification = LeakProbe(), EmbeddingAUC()
         self._probed = 0
 
     @classmethod

@@ -10,7 +10,7 @@ from talkingface.data.batch import Batch
 from talkingface.losses import domain_classification_loss, domain_confusion_loss
 from talkingface.losses.contrastive import MarginForm
 from talkingface.losses.disentanglement import DomainForm
-from talkingface.metrics import Retrieval, VerificationAUC, WordAccuracy
+from talkingface.metrics import EmbeddingAUC, Retrieval, WordAccuracy
 from talkingface.models.adversarial import AdversarialModule, Tensors
 from talkingface.models.components.audio_frontends import DAVSMFCC
 from talkingface.models.davs.discriminators import DomainDiscriminator
@@ -147,7 +147,7 @@ class DAVSRecognition(AdversarialModule):
         self.retrievals: Any = nn.ModuleDict(
             {name: Retrieval(ks=(1,)) for name in ("video_to_audio", "audio_to_video")}
         )
-        self.verification = VerificationAUC()
+        self.verification = EmbeddingAUC()
 
     def forward(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Word embeddings of lips and of sound, (B, word_frames, dim) each.

@@ -3,14 +3,13 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
 from talkingface.data.batch import Batch
 from talkingface.losses import margin_contrastive
 from talkingface.losses.contrastive import MarginForm
-from talkingface.metrics import VerificationAUC
+from talkingface.metrics import EmbeddingAUC
 from talkingface.models.davs.networks import RecognitionNetworks
 
 
@@ -101,10 +100,8 @@ def value_of(metric: Metric) -> Any:
         return None
 
 
-def verify_people(metric: VerificationAUC, networks: RecognitionNetworks, batch: Batch) -> None:
-    """Add all pairs of a reference and a frame of the batch's clips to a verification metric."""
-    pictures = (batch["source"][:, 0], batch["video"][:, 0])
-    vectors = (networks.person_encoder(unit_range(x))[0].float() for x in pictures)
-    references, frames = (F.normalize(x, dim=1) for x in vectors)
-    identity = batch["identity"]
-    metric.update((references @ frames.T).flatten(), (identity[:, None] == identity).flatten())
+def verify_people(metric: EmbeddingAUC, networks: RecognitionNetworks, batch: Batch) -> None:
+    """Add the person codes of a reference and a frame of each clip to a verification metric."""
+    for pictures in (batch["source"][:, 0], batch["video"][:, 0]):
+        vectors, _ = networks.person_encoder(unit_range(pictures))
+        metric.update(vectors, batch["identity"])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.data.batch import Batch
-from talkingface.metrics.probe import VerificationAUC
+from talkingface.metrics.probe import VerificationAUC, pair_cosines
 from talkingface.models.experts.readers.augmentation import degrade, reframe
 from talkingface.models.experts.readers.networks import IdentityNetwork
 from talkingface.models.experts.readers.reader import Reader
@@ -126,20 +126,3 @@ class IdentityReader(Reader):
             self.log("val/auc", auc.compute(), prog_bar=True)
             self.log("val/cosine_same", cosines[same].mean())
             self.log("val/cosine_different", cosines[~same].mean())
-
-
-def pair_cosines(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines of all pairs of unit vectors, and which pairs have one label.
-
-    Shape:
-        - vectors: (N, D)
-        - labels: (N,)
-        - output: (N * (N - 1) / 2,) both
-
-    Example:
-        >>> vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        >>> pair_cosines(vectors, torch.tensor([7, 7, 8]))
-        (tensor([1., 0., 0.]), tensor([ True, False, False]))
-    """
-    rows, columns = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
-    return (vectors @ vectors.T)[rows, columns], labels[rows] == labels[columns]
