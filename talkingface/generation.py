@@ -68,7 +68,7 @@ class VideoGenerator:
         model: A folder, a run's ``.ckpt`` or a hub id; or an open model.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` takes a GPU if there is one.
         precision: ``"32"``, or ``"bf16"`` for autocast to bfloat16.
-        method: ``package.module:Class`` of a model that is not the library's own.
+        method: ``package.module:Class``, to be trusted if the model is not the library's own.
         crop: See :data:`Crop`.
         face: Which face of a picture with several, from left to right, from 0; the largest by
             default. Of a driving clip it is always the largest.

@@ -203,6 +203,7 @@ class Mirror(PCAVS):
     """A method that lips drive: it gives back the video of them, and a grey picture for sound."""
 
     controls = frozenset({"lip"})
+    reads_lips = True
 
     def _animate(self, *inputs: Any) -> Iterator[Tensor]:
         source, audio, driving = inputs[:3]

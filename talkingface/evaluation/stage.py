@@ -39,7 +39,7 @@ def name_players(generators: Mapping[str, VideoGenerator]) -> dict[str, Player]:
     players = {}
     for name, generator in generators.items():
         players[name] = Player(generator)
-        if "lip" in generator.model.controls and not moves(generator):
+        if generator.model.reads_lips and not moves(generator):
             players[f"{name} from lips"] = Player(generator, from_lips=True)
     return players
 

@@ -51,10 +51,12 @@ class TalkingFaceModule(AdversarialModule):
 
     Attributes:
         controls: What of the face other inputs than the source decide: ``"lip"``, ``"pose"``...
+        reads_lips: Whether driving frames can say what the lips do, in place of the sound.
         image_size: Height and width of the frames, pixels.
     """
 
     controls: ClassVar[frozenset[str]]
+    reads_lips: ClassVar[bool] = True
     image_size: int
 
     def __init__(
@@ -179,7 +181,9 @@ class TalkingFaceModule(AdversarialModule):
         """Log the metrics against the count of updates."""
         self.log_dict(self.metrics.compute(), prog_bar=True)
         self.log("step", float(self.updates))
-        self.metrics.reset()
+        # trainer.validate works in inference mode, whose tensors a later fit could not add to.
+        with torch.inference_mode(False):
+            self.metrics.reset()
 
 
 def frame_count(audio: Tensor) -> int:

@@ -209,7 +209,8 @@ def load_pretrained(
     Args:
         path: as in :meth:`PretrainedMixin.from_pretrained`.
         cls: its class, as such or as ``"package.module:Class"``, which is then imported. Without it
-            the file's own word is taken, inside ``talkingface.models`` only.
+            the file's own word is taken, inside ``talkingface.models`` only; and so it is beside
+            the name of a class from elsewhere, which cannot be meant for the package's own models.
         map_location: device to put it on.
         overrides: hyperparameters to replace.
 
@@ -224,9 +225,9 @@ def load_pretrained(
         FileNotFoundError: ... is not a saved model: it has no config.json
     """
     source = _locate(path)
-    wanted = resolve_class(cls, prefix="") if isinstance(cls, str) else cls
     if source.is_dir():
         config = _read_config(source / _CONFIG)
+        wanted = _wanted_class(cls, config["class"])
         model = _build(wanted, config["class"], config["hparams"] | overrides, source / _CONFIG)
         _fill(
             model, load_state_dict_file(source / _MODEL), model.inference_modules, source / _MODEL
@@ -247,6 +248,7 @@ def load_pretrained(
                 f"folder of a saved model ({_CONFIG} and {_MODEL})"
             )
         hparams = _plain_hparams(checkpoint["hyper_parameters"]) | overrides
+        wanted = _wanted_class(cls, checkpoint.get("class"))
         model = _build(wanted, checkpoint.get("class"), hparams, source)
         _fill(model, checkpoint["state_dict"], None, source)
     return model.to(map_location).eval()
@@ -336,6 +338,16 @@ def _read_config(file: Path) -> dict[str, Any]:
     ):
         raise ValueError(f"{file} does not describe a model: it needs {', '.join(_HEADER[:3])}")
     return config
+
+
+def _wanted_class(cls: type | str | None, named: object) -> type | None:
+    """Import the class that is asked for by name, unless the file's is the package's own."""
+    if not isinstance(cls, str):
+        return cls
+    wanted = resolve_class(cls, prefix="")
+    inside = [str(name).startswith("talkingface.models.") for name in (cls, named)]
+    related = any(class_name(base) == named for base in wanted.__mro__)
+    return None if inside == [False, True] and not related else wanted
 
 
 def _build(wanted: type | None, named: object, hparams: dict[str, Any], file: Path) -> Any:

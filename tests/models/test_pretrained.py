@@ -409,6 +409,8 @@ def test_explicit_classes(folder: Path) -> None:
     for wrong in ("numpy", "no.such.package:Small", f"{HERE}:Nothing", f"{HERE}:HERE"):
         with pytest.raises(ValueError, match=f"{wrong}'"):
             load_pretrained(folder, wrong)
+    with pytest.raises(ValueError, match=f"holds a {HERE}:Small, not a {HERE}:Other"):
+        load_pretrained(folder, f"{HERE}:Other")
 
 
 def test_class_inside_the_package_is_found(
@@ -421,6 +423,14 @@ def test_class_inside_the_package_is_found(
     saved = module.Method().save_pretrained(tmp_path / "method")
     assert type(load_pretrained(saved)) is module.Method
     assert type(Small.from_pretrained(saved)) is module.Method  # a base opens its subclasses
+    # The name of a class from elsewhere is not meant for it, unless it is a subclass.
+    assert type(load_pretrained(saved, f"{HERE}:Other")) is module.Method
+    module.Further = type("Further", (module.Method,), {"__module__": module.__name__})
+    monkeypatch.setattr(sys.modules[HERE], "Further", module.Further, raising=False)
+    assert type(load_pretrained(saved, f"{HERE}:Further")) is module.Further
+    with pytest.raises(ValueError, match=r"Method, not a talkingface\.models\.stand_in:Other"):
+        module.Other = type("Other", (Small,), {"__module__": module.__name__})
+        load_pretrained(saved, "talkingface.models.stand_in:Other")
     with pytest.raises(ValueError, match=r"holds a talkingface.models.stand_in:Method, not a .*:O"):
         Other.from_pretrained(saved)
     edit_config(folder, **{"class": f"{HERE}:Other"})

@@ -326,8 +326,10 @@ AUDIO = 0.1 * torch.randn(39 * 640 + 100, generator=torch.Generator().manual_see
 
 def motions(model: Any) -> dict[str, dict[str, Any]]:
     """Every way to say how the face moves besides the sound, of those that the method has."""
-    if "pose" not in model.controls:  # driving gives lips, in place of the sound
-        return {"own": {"audio": AUDIO}, "driving": {"audio": None, "driving": LIPS}}
+    if "pose" not in model.controls:
+        lips = {"audio": None, "driving": LIPS}  # in place of the sound
+        dubbed = {"audio": AUDIO, "driving": DRIVING}
+        return {"own": {"audio": AUDIO}, "driving": lips if model.reads_lips else dubbed}
     ways: dict[str, dict[str, Any]] = {
         "own": {},
         "driving": {"driving": DRIVING},

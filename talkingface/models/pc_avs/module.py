@@ -127,6 +127,7 @@ class PCAVS(TalkingFaceModule):
     """
 
     controls: ClassVar[frozenset[str]] = frozenset({"lip", "pose"})
+    reads_lips: ClassVar[bool] = False
 
     def __init__(
         self,
