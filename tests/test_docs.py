@@ -26,6 +26,7 @@ PAGES = sorted(
         *ROOT.glob("docs/methods/*.md"),
         *ROOT.glob("talkingface/models/*/README.md"),
         *ROOT.glob("talkingface/models/*/*/README.md"),
+        *ROOT.glob("examples/*/README.md"),
     ]
 )
 

@@ -1,5 +1,6 @@
 """Every example runs as a script, on small files."""
 
+import csv
 import io
 import json
 import os
@@ -18,12 +19,21 @@ from torchvision.models import alexnet
 from torchvision.models.vgg import cfgs, make_layers
 
 import talkingface
+from talkingface import PCAVS, FolderDataModule
 from talkingface.data.synthetic.dataset import write_clips
 from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import read_image
 from talkingface.losses import LPIPSLoss
 from talkingface.models.experts.readers import IdentityReader
-from tests.models.tiny import DAVS_RECOGNITION, FC_TFG, IDENTITY_READER, PC_AVS, STYLEGAN2
+from tests.models.tiny import (
+    DAVS_MAIN,
+    DAVS_RECOGNITION,
+    FC_TFG,
+    IDENTITY_READER,
+    PC_AVS,
+    STYLEGAN2,
+    trainer,
+)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -194,3 +204,70 @@ def test_bundle_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (folder / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ValueError, match="is not the file that talkingface"):
         IdentityReader.from_pretrained("reader-tiny")
+
+
+def test_import_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: list[Any] = ["--people", 12, "--unseen", 6, "--seconds", 1]
+    run("import_encoder.py", *arguments, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert printed.startswith("126 frames of 6 people")  # four of each 25 have no window
+    frequent, untrained, trained = map(float, re.findall(r"(\d+\.\d)%", printed))
+    assert trained > max(frequent, untrained) + 10
+
+    # Models that see single frames, on a viseme each.
+    few: list[Any] = ["--people", 2, "--unseen", 1, "--seconds", 0.4, "--steps", 2]
+    for tiny in (PC_AVS, DAVS_RECOGNITION):
+        model = tiny().save_pretrained(tmp_path / "model")
+        run("import_encoder.py", "--model", model, *few, monkeypatch=monkeypatch)
+        assert capsys.readouterr().out.startswith("6 frames of 1 people")
+    model = FC_TFG().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="FCTFG has no encoder of lips"):
+        run("import_encoder.py", "--model", model, *few, monkeypatch=monkeypatch)
+
+
+def test_finetune_pc_avs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clips(tmp_path / "clips", 2, seconds=1, size=32)
+    model = PC_AVS(image_weight=20.0, identity_map=True).save_pretrained(tmp_path / "model")
+    arguments: list[Any] = [model, tmp_path / "clips", tmp_path / "tuned"]
+    arguments += ["--epochs", 3, "--windows", 20, "--batch-size", 4, "--lr", "2e-3"]
+    run("finetune_pc_avs.py", *arguments, monkeypatch=monkeypatch)
+    pattern = r"PSNR (\S+) dB before, (\S+) dB after 30 updates"
+    found = re.search(pattern, capsys.readouterr().out)
+    assert found is not None
+    before, after = map(float, found.groups())
+    assert after > before + 1
+
+    # The figure is that of the model that was saved, and the frozen part is as it was.
+    tuned = PCAVS.from_pretrained(tmp_path / "tuned")
+    data = FolderDataModule(str(tmp_path / "clips"), size=32, frames=1, batch_size=4)
+    scores = trainer().validate(tuned, data, verbose=False)[0]
+    assert scores["val/psnr"] == pytest.approx(after, abs=0.006)
+    start = PCAVS.from_pretrained(model).networks.state_dict()
+    kept = {name for name, value in tuned.networks.state_dict().items() if value.equal(start[name])}
+    assert {name for name in start if name.startswith("identity_encoder.")} <= kept
+    assert not {name for name in kept if name.startswith("generator.") and "weight" in name}
+
+
+def test_compare_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = []
+    for name, tiny in (("davs", DAVS_MAIN), ("pc_avs", PC_AVS), ("fc_tfg", FC_TFG)):
+        tiny.responsive().save_pretrained(name)
+        names.append(name)
+    small: list[Any] = ["--clips", 3, "--seconds", 0.24, "--size", 64, "--out", "report"]
+    small += ["--protocols", "exact-still"]
+    run("compare_methods.py", *names, *small, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert "exact-still " in printed and "mouth LMD" in printed
+    with open("report/results.csv") as table:
+        rows = [row for row in csv.DictReader(table) if row["region"] == "face"]
+    values = {row["model"]: float(row["value"]) for row in rows if row["metric"] == "psnr"}
+    assert {*names, f"{names[0]} from lips"} < set(values)
+    for name, value in values.items():
+        assert re.search(rf"^{name} +{value:.2f} ", printed, re.MULTILINE), name

@@ -1,0 +1,1 @@
+"""Wav2Lip as a method outside the package: see README.md."""
