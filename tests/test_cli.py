@@ -91,6 +91,7 @@ def test_list_makes_what_it_can(workspace: Path, capsys: pytest.CaptureFixture[s
         (["convert", "psp", "nowhere", "out"], "nowhere"),
         (["convert", "facenet", "nowhere", "out"], "nowhere"),
         (["convert", "wav2lip", "a", "b"], "wav2lip"),
+        (["fit", "--model", "nowhere.module.Net"], "--model: No module named 'nowhere': install"),
     ],
 )
 def test_usage_errors_are_one_sentence(
