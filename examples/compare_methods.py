@@ -9,8 +9,13 @@ import argparse
 
 from talkingface.evaluation import PROTOCOLS, compare
 
-SHOWN = {"psnr": "face PSNR, dB", "lmd_mouth": "mouth LMD, px", "correlation_yaw": "yaw, r"}
-"""Measures of the table, by their names in the report without the network's."""
+SHOWN = {
+    "psnr": "face PSNR, dB",
+    "lmd_mouth": "mouth LMD, px",
+    "correlation_mouth_opening": "mouth, r",
+    "correlation_yaw": "yaw, r",
+}
+"""Measures of the table, by their names in the report without the network's; r: correlation."""
 
 
 def main() -> None:
@@ -36,8 +41,8 @@ def main() -> None:
         if rows:
             print(f"\n{protocol:48}", *(f"{title:>14}" for title in SHOWN.values()))
         for model, found in rows.items():
-            values = (found.get(name, float("nan")) for name in SHOWN)
-            print(f"{model:48}", *(f"{value:14.2f}" for value in values))
+            values = (f"{found[name]:.2f}" if name in found else "-" for name in SHOWN)
+            print(f"{model:48}", *(f"{value.replace('nan', '-'):>14}" for value in values))
 
 
 if __name__ == "__main__":
