@@ -94,6 +94,8 @@ class DAVS(TalkingFaceModule):
         landmarks: Number of its maps.
         audio_channels: Channels of the audio encoder.
         decoder_blocks: Convolutions and channels of the decoder, per resolution.
+        skip: How many times smaller than the image the identity map is that joins the decoder, 8
+            or 4.
         discriminator_channels: Channels of the first layer of the frames' discriminators.
         word_frames: Frames that a word is read from, spread over the window.
         word_hidden: Width of the word classifier.
@@ -174,6 +176,7 @@ class DAVS(TalkingFaceModule):
             (3, 128),
             (2, 64),
         ),
+        skip: int = 8,
         discriminator_channels: int = 64,
         word_frames: int = 12,
         word_hidden: int = 512,
@@ -235,6 +238,7 @@ class DAVS(TalkingFaceModule):
             size=image_size,
             dim=dim,
             decoder_blocks=decoder_blocks,
+            skip=skip,
             num_words=num_words,
             num_identities=num_identities,
             person_backbone=person_backbone,

@@ -17,8 +17,8 @@ from talkingface.models.components.fan import FAN, HeatmapPool
 PersonBackbone = Literal["maxout", "vggm"]
 """Person-ID encoders: the released maxout network, and the paper's VGG-M."""
 
-SKIP = 1
-"""Which of the person encoder's maps the decoder takes: the one at an eighth of the size."""
+SKIPS = {4: 0, 8: 1}
+"""How many times smaller than the image a person encoder's map is -> which of its maps it is."""
 
 
 class Maxout(nn.Module):
@@ -81,8 +81,8 @@ class MaxoutEncoder(nn.Module):
         ),
     ) -> None:
         super().__init__()
-        if len(stages) < SKIP + 2 or not all(stages):
-            raise ValueError(f"give {SKIP + 2} stages of channels or more, got {stages}")
+        if len(stages) <= len(SKIPS) or not all(stages):
+            raise ValueError(f"give {len(SKIPS) + 1} stages of channels or more, got {stages}")
         self.stem = Maxout(3, stages[0][-1], 7, stride=2)
         self.stages = nn.ModuleList()
         for number, (before, channels) in enumerate(pairwise(stages), start=1):
@@ -259,20 +259,22 @@ class AudioEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decoder with bilinear up-sampling; an identity map joins at an eighth of the size.
+    """Decoder with bilinear up-sampling, which an identity map joins on the way.
 
     Args:
         size: Side of the images, divisible by 2 ** len(blocks).
         dim: Length of the person and the word embedding together.
         skip_channels: Channels of the identity map.
         blocks: Convolutions and channels per resolution, the lowest first; three or more.
+        skip: How many times smaller than the image that map is, 8 or 4.
 
     Shape:
-        - code: (B, dim); skip: (B, skip_channels, size / 8, size / 8).
+        - code: (B, dim); identity: (B, skip_channels, size / skip, size / skip).
         - output: (B, 3, size, size) in (0, 1).
 
     Raises:
-        ValueError: If the size does not divide, or there are fewer than three blocks.
+        ValueError: If the size does not divide, there are fewer than three blocks, or the map has
+            another size.
 
     Example:
         >>> decoder = Decoder(32, 32, 8, ((1, 16), (1, 8), (1, 8)))
@@ -293,8 +295,13 @@ class Decoder(nn.Module):
             (3, 128),
             (2, 64),
         ),
+        skip: int = 8,
     ) -> None:
         super().__init__()
+        if skip not in SKIPS:
+            raise ValueError(
+                f"skip={skip}: the identity map is 8 or 4 times smaller than the image."
+            )
         start, rest = divmod(size, 2 ** len(blocks))
         if rest or not start or len(blocks) < 3:
             raise ValueError(
@@ -305,7 +312,7 @@ class Decoder(nn.Module):
         self.start = nn.Sequential(
             nn.ConvTranspose2d(dim, width, start), nn.BatchNorm2d(width), nn.ReLU()
         )
-        self.joins = len(blocks) - 3
+        self.joins = len(blocks) - skip.bit_length() + 1
         self.blocks = nn.ModuleList()
         for level, (repeats, channels) in enumerate(blocks):
             layers: list[nn.Module] = []
@@ -325,12 +332,12 @@ class Decoder(nn.Module):
         # Twice as fast on CPUs in bfloat16.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, code: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, code: Tensor, identity: Tensor) -> Tensor:
         """Paint images."""
         x = self.start(code[:, :, None, None])
         for level, block in enumerate(self.blocks):
             if level == self.joins:
-                x = torch.cat([skip, x], 1)
+                x = torch.cat([identity, x], 1)
             # All that PyTorch had before 0.4, with which the released weights were trained.
             x = F.interpolate(block(x), scale_factor=2, mode="bilinear", align_corners=True)
         return (self.to_rgb(x) + 1) / 2
@@ -525,6 +532,7 @@ class DAVSNetworks(RecognitionNetworks):
         size: Side of the frames.
         dim: Length of an embedding.
         decoder_blocks: See :class:`Decoder`.
+        skip: See :class:`Decoder`.
         recognition: Further arguments of :class:`RecognitionNetworks`.
 
     Example:
@@ -550,12 +558,14 @@ class DAVSNetworks(RecognitionNetworks):
             (3, 128),
             (2, 64),
         ),
+        skip: int = 8,
         **recognition: object,
     ) -> None:
         super().__init__(size, dim=dim, **recognition)  # type: ignore[arg-type]
-        skip = self.person_encoder.map_channels[SKIP]
-        self.decoder = Decoder(size, 2 * dim, skip, decoder_blocks)
+        self.level = SKIPS.get(skip, 0)
+        channels = self.person_encoder.map_channels[self.level]
+        self.decoder = Decoder(size, 2 * dim, channels, decoder_blocks, skip)
 
     def paint(self, person: Tensor, maps: list[Tensor], word: Tensor) -> Tensor:
         """Frames (B, 3, size, size) in (0, 1) of people and what they say, (B, dim) each."""
-        return self.decoder(torch.cat([person, word], 1), maps[SKIP])
+        return self.decoder(torch.cat([person, word], 1), maps[self.level])
