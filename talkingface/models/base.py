@@ -11,7 +11,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from talkingface.data.batch import SAMPLES_PER_FRAME, Batch, Frames, to_float
 from talkingface.models.adversarial import AdversarialModule
-from talkingface.models.reproducible import evaluating
+from talkingface.models.reproducible import evaluating, reset_metrics
 
 
 def ping_pong(start: int, stop: int, length: int) -> list[int]:
@@ -181,9 +181,7 @@ class TalkingFaceModule(AdversarialModule):
         """Log the metrics against the count of updates."""
         self.log_dict(self.metrics.compute(), prog_bar=True)
         self.log("step", float(self.updates))
-        # trainer.validate works in inference mode, whose tensors a later fit could not add to.
-        with torch.inference_mode(False):
-            self.metrics.reset()
+        reset_metrics(self.metrics)
 
 
 def frame_count(audio: Tensor) -> int:

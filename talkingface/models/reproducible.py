@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.distributed import all_gather_object, get_world_size, is_available, is_initialized
+from torchmetrics import Metric, MetricCollection
 
 from talkingface.data.batch import Batch, to_float
 from talkingface.models.pretrained import PretrainedMixin
@@ -43,6 +44,24 @@ def restore_generators(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def reset_metrics(*metrics: Metric | MetricCollection) -> None:
+    """Empty metrics after a validation, so that a later ``fit`` can add to them.
+
+    ``trainer.validate`` works in inference mode, whose tensors refuse that.
+
+    Example:
+        >>> from torchmetrics import MeanMetric
+        >>> metric = MeanMetric()
+        >>> with torch.inference_mode():
+        ...     reset_metrics(metric)
+        >>> metric.value.is_inference()
+        False
+    """
+    with torch.inference_mode(False):
+        for metric in metrics:
+            metric.reset()
 
 
 @contextmanager

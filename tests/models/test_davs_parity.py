@@ -84,7 +84,7 @@ def networks() -> DAVSNetworks:
 def test_person_encoder(networks: DAVSNetworks) -> None:
     vector, maps = networks.person_encoder(image("davs_id/image"))
     check(vector, "davs_id_encoder", "id_vector")
-    for level, output in enumerate(maps, start=1):
+    for level, output in enumerate(maps[1:], start=1):  # behind the stem
         check(output, "davs_id_encoder", f"net{level}")
 
 
@@ -104,7 +104,7 @@ def test_audio_encoder(networks: DAVSNetworks) -> None:
 def test_decoder(networks: DAVSNetworks) -> None:
     vector, word = normal("davs_dec/id", 1, 256), normal("davs_dec/mouth", 1, 256)
     skip = normal("davs_dec/net2", 1, 160, 32, 32).abs()
-    frames = networks.paint(vector, [torch.empty(0), skip], word)
+    frames = networks.paint(vector, [torch.empty(0), torch.empty(0), skip], word)
     check(frames, "davs_decoder", "image")
 
 
@@ -154,8 +154,8 @@ def test_vggm_pair() -> None:
     encoder = VGGMEncoder((64, 128, 256, 256, 512, 512, 512))
     vector, maps = filled(encoder, "vgg_encoder", "davs_vgg_encoder")(image("davs_vgg/image"))
     check(vector, "davs_vgg_encoder", "net9")
-    check(maps[3], "davs_vgg_encoder", "net8")
-    check(maps[2], "davs_vgg_encoder", "net7")
+    check(maps[4], "davs_vgg_encoder", "net8")
+    check(maps[3], "davs_vgg_encoder", "net7")
     head = official("davs_vgg_encoder")
     logits = F.linear(vector, head["module.fc.weight"], head["module.fc.bias"])
     check(logits, "davs_vgg_encoder", "logits")

@@ -47,6 +47,7 @@ from talkingface.models.davs.supervision import (
     word_labels,
 )
 from talkingface.models.pretrained import load_pretrained
+from talkingface.models.reproducible import reset_metrics
 from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_checkpoint_file
 
@@ -94,8 +95,8 @@ class DAVS(TalkingFaceModule):
         landmarks: Number of its maps.
         audio_channels: Channels of the audio encoder.
         decoder_blocks: Convolutions and channels of the decoder, per resolution.
-        skip: How many times smaller than the image the identity map is that joins the decoder, 8
-            or 4.
+        skip: How many times smaller than the image the identity map is that joins the decoder: 8,
+            4 or 2.
         discriminator_channels: Channels of the first layer of the frames' discriminators.
         word_frames: Frames that a word is read from, spread over the window.
         word_hidden: Width of the word classifier.
@@ -260,7 +261,7 @@ class DAVS(TalkingFaceModule):
         if self.hide_words and leak == "vectors":
             adversaries["word_classifier"] = VectorWordClassifier(num_words, leak_frames, dim)
         elif self.hide_words:
-            width = networks.person_encoder.map_channels[0]
+            width = networks.person_encoder.map_channels[1]
             adversaries["word_classifier"] = MapWordClassifier(
                 num_words, leak_frames, image_size // 4, width
             )
@@ -409,7 +410,7 @@ class DAVS(TalkingFaceModule):
         first = int(torch.randint(room, ())) if self.training else (room - 1) // 2
         part = video[:, first : first + count]
         vectors, maps = networks.person_encoder(part.flatten(0, 1))
-        codes = vectors if self.leak == "vectors" else maps[0]
+        codes = vectors if self.leak == "vectors" else maps[1]  # a quarter of the size
         return codes.unflatten(0, part.shape[:2])
 
     def _judge(self, name: str, frames: Tensor, mfcc: Tensor) -> list[Tensor]:
@@ -543,8 +544,7 @@ class DAVS(TalkingFaceModule):
         if (area := value_of(self.verification)) is not None:
             scores["val/verification_auc"] = area
         self.log_dict(scores)
-        for metric in (self.video_metrics, self.leak_probe, self.verification):
-            metric.reset()
+        reset_metrics(self.video_metrics, self.leak_probe, self.verification)
         self._probed = 0
 
     # ------------------------------------------------------------------------------- animation

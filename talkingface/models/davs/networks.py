@@ -17,7 +17,7 @@ from talkingface.models.components.fan import FAN, HeatmapPool
 PersonBackbone = Literal["maxout", "vggm"]
 """Person-ID encoders: the released maxout network, and the paper's VGG-M."""
 
-SKIPS = {4: 0, 8: 1}
+SKIPS = {2: 0, 4: 1, 8: 2}
 """How many times smaller than the image a person encoder's map is -> which of its maps it is."""
 
 
@@ -57,8 +57,8 @@ class MaxoutEncoder(nn.Module):
 
     Shape:
         - images: (B, 3, H, W) in [0, 1].
-        - output: vector (B, stages[-1][-1]), and a map per stage behind the stem, the first
-          at H / 4, each at half the size of the one before.
+        - output: vector (B, stages[-1][-1]), and a map per stage, the first at H / 2, each at half
+          the size of the one before.
 
     Raises:
         ValueError: If there are not enough stages for the decoder's skip connection.
@@ -67,7 +67,7 @@ class MaxoutEncoder(nn.Module):
         >>> encoder = MaxoutEncoder(((4,), (4, 8), (8,), (16,)))
         >>> vector, maps = encoder(torch.zeros(2, 3, 64, 64))
         >>> vector.shape, [tuple(m.shape[1:]) for m in maps]
-        (torch.Size([2, 16]), [(8, 16, 16), (8, 8, 8), (16, 4, 4)])
+        (torch.Size([2, 16]), [(4, 32, 32), (8, 16, 16), (8, 8, 8), (16, 4, 4)])
     """
 
     def __init__(
@@ -81,20 +81,21 @@ class MaxoutEncoder(nn.Module):
         ),
     ) -> None:
         super().__init__()
-        if len(stages) <= len(SKIPS) or not all(stages):
-            raise ValueError(f"give {len(SKIPS) + 1} stages of channels or more, got {stages}")
+        if len(stages) < len(SKIPS) or not all(stages):
+            raise ValueError(f"give {len(SKIPS)} stages of channels or more, got {stages}")
         self.stem = Maxout(3, stages[0][-1], 7, stride=2)
         self.stages = nn.ModuleList()
         for number, (before, channels) in enumerate(pairwise(stages), start=1):
             kernel_size = 5 if number == len(stages) - 1 else 3
             widths = pairwise((before[-1], *channels))
             self.stages.append(nn.Sequential(*(Maxout(*width, kernel_size) for width in widths)))
-        self.map_channels = [channels[-1] for channels in stages[1:]]
+        self.map_channels = [channels[-1] for channels in stages]
         self.dim = stages[-1][-1]
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encode images."""
-        x, maps = self.stem(images), []
+        x = self.stem(images)
+        maps = [x]
         for stage in self.stages:
             x = stage(F.max_pool2d(x, 2))
             maps.append(x)
@@ -110,13 +111,13 @@ class VGGMEncoder(nn.Module):
 
     Shape:
         - images: (B, 3, H, W) in [0, 1], H and W divisible by 32.
-        - output: vector (B, channels[-1]), and maps at H / 4, H / 8, H / 16 and H / 32.
+        - output: vector (B, channels[-1]), and maps at H / 2, H / 4, H / 8, H / 16 and H / 32.
 
     Example:
         >>> encoder = VGGMEncoder((4, 4, 8, 8, 8, 8, 16))
         >>> vector, maps = encoder(torch.zeros(2, 3, 64, 64))
         >>> vector.shape, [tuple(m.shape[1:]) for m in maps]
-        (torch.Size([2, 16]), [(8, 16, 16), (8, 8, 8), (16, 4, 4), (16, 2, 2)])
+        (torch.Size([2, 16]), [(4, 32, 32), (8, 16, 16), (8, 8, 8), (16, 4, 4), (16, 2, 2)])
     """
 
     def __init__(self, channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512, 256)) -> None:
@@ -125,7 +126,7 @@ class VGGMEncoder(nn.Module):
             nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU())
             for before, after in pairwise((3, *channels))
         )
-        self.map_channels = [channels[i] for i in (3, 4, 6, 6)]
+        self.map_channels = [channels[i] for i in (1, 3, 4, 6, 6)]
         self.dim = channels[-1]
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -133,7 +134,7 @@ class VGGMEncoder(nn.Module):
         x, maps = images, []
         for number, conv in enumerate(self.convs):
             x = conv(x)
-            if number in (3, 4, 6):
+            if number in (1, 3, 4, 6):
                 maps.append(x)
             if number not in (2, 5):
                 x = F.max_pool2d(x, 2)
@@ -266,7 +267,7 @@ class Decoder(nn.Module):
         dim: Length of the person and the word embedding together.
         skip_channels: Channels of the identity map.
         blocks: Convolutions and channels per resolution, the lowest first; three or more.
-        skip: How many times smaller than the image that map is, 8 or 4.
+        skip: How many times smaller than the image that map is: 8, 4 or 2.
 
     Shape:
         - code: (B, dim); identity: (B, skip_channels, size / skip, size / skip).
@@ -300,7 +301,7 @@ class Decoder(nn.Module):
         super().__init__()
         if skip not in SKIPS:
             raise ValueError(
-                f"skip={skip}: the identity map is 8 or 4 times smaller than the image."
+                f"skip={skip}: the identity map is 8, 4 or 2 times smaller than the image."
             )
         start, rest = divmod(size, 2 ** len(blocks))
         if rest or not start or len(blocks) < 3:

@@ -24,6 +24,7 @@ from talkingface.models.davs.supervision import (
     verify_people,
     word_labels,
 )
+from talkingface.models.reproducible import reset_metrics
 
 
 class DAVSRecognition(AdversarialModule):
@@ -237,8 +238,7 @@ class DAVSRecognition(AdversarialModule):
             scores["val/verification_auc"] = area
         self.log_dict(scores, prog_bar=True)
         self.log("step", float(self.updates))
-        for metric in (*self.accuracies.values(), *self.retrievals.values(), self.verification):
-            metric.reset()
+        reset_metrics(*self.accuracies.values(), *self.retrievals.values(), self.verification)
 
     def card(self) -> dict[str, Any]:
         """What a user of the weights has to know."""

@@ -19,7 +19,7 @@ from talkingface.models.experts.inversion.convert import convert_psp, generator_
 from talkingface.models.experts.inversion.networks import InversionNetworks
 from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import ReproducibleModule
+from talkingface.models.reproducible import ReproducibleModule, reset_metrics
 from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_state_dict_file
 
@@ -273,8 +273,7 @@ class Inversion(ReproducibleModule):
         self.log("val/psnr", self.psnr.compute(), prog_bar=True)
         if "lpips" in self._judges:
             self.log("val/lpips", self.lpips.compute(), prog_bar=True)
-        self.psnr.reset()
-        self.lpips.reset()
+        reset_metrics(self.psnr, self.lpips)
 
     def configure_optimizers(self) -> Any:
         """Adam."""

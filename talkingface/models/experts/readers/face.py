@@ -11,6 +11,7 @@ from talkingface.data.batch import Batch
 from talkingface.models.experts.readers.augmentation import MIRRORED, degrade, reframe, spoil
 from talkingface.models.experts.readers.networks import MEASURES, FaceNetwork
 from talkingface.models.experts.readers.reader import Reader
+from talkingface.models.reproducible import reset_metrics
 
 _UNITS = (30.0, 15.0, 15.0, 0.5, 0.5, 0.5, 0.5)
 """What the network's measures of size one stand for: degrees, then the labels' own units."""
@@ -140,8 +141,7 @@ class FaceReader(Reader):
         self.log("val/landmark_error", self.error.compute(), prog_bar=True)
         for name, value in zip(MEASURES, self.correlation.compute(), strict=True):
             self.log(f"val/correlation_{name}", value)
-        self.error.reset()
-        self.correlation.reset()
+        reset_metrics(self.error, self.correlation)
 
     def _labelled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Frames at the working size, landmarks as fractions of the side, measures in units."""
