@@ -118,6 +118,24 @@ def test_davs_supervisions(
     assert f"{np.mean(visual):.1f} ± {np.std(visual, ddof=1):.1f}" in printed
 
 
+def test_measure_leak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    folders = [
+        cls().save_pretrained(tmp_path / name)
+        for name, cls in (("one", DAVS_RECOGNITION), ("two", DAVS_MAIN))
+    ]
+    options = ("--people", 4, "--takes", 4)
+    run("measure_leak.py", *folders, *options, monkeypatch=monkeypatch)
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("16 words of 4 people")
+    for folder, row in zip(folders, rows, strict=True):
+        path, leak, area = row.split()
+        assert path == str(folder) and 0 <= float(leak) <= 100
+        assert float(area) > 0.7  # colours tell people apart, whatever the weights
+
+
 def test_evaluate_reconstruction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
