@@ -60,6 +60,18 @@ def test_words_and_people_are_learned() -> None:
     assert 0 <= after["val/verification_auc"] <= 1
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_lips_are_not_silenced_while_nothing_is_known(number: int) -> None:
+    """Noise in place of frames: the code's one channel must not close before there is a signal."""
+    seed(number)
+    model = DAVS_RECOGNITION(lr=1e-3)
+    fit(model, loader(12, 12), max_epochs=30)
+    frames = torch.rand(8, 3, model.image_size, model.image_size)
+    encoder = model.networks.lip_encoder
+    opened = encoder.pool.conv(F.relu(encoder.pool.norm(encoder.trunk(frames)))) > 0
+    assert opened.any(1).any(1).any(1).all()
+
+
 def test_every_supervision_has_its_switch() -> None:
     names = {
         "word_weight": {"visual_word", "audio_word"},

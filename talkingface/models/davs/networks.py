@@ -171,6 +171,12 @@ class LipEncoder(nn.Module):
         super().__init__()
         self.trunk = FAN(landmarks, channels, depth, align_corners=True)
         self.pool = HeatmapPool(landmarks, size // 4, dim)
+        # While nothing is known of words yet, what passes the head's one channel is noise, which
+        # training silences: half open and at full strength, its ReLU closes for good within some
+        # tens of updates. So it starts open everywhere, and with a small voice.
+        with torch.no_grad():
+            self.pool.conv.bias.fill_(1.0)  # type: ignore[union-attr]
+            self.pool.fc.weight *= 0.1
 
     def forward(self, frames: Tensor) -> Tensor:
         """Encode frames."""
