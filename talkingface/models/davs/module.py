@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
-from einops import repeat
 from torch import Tensor, nn
 
 from talkingface.data.batch import Batch, Frames, audio_window
@@ -373,8 +372,8 @@ class DAVS(TalkingFaceModule):
             "mfcc": mfcc[:, run],
             "visual": visual,
             "audio": audio,
-            "from_audio": self._paint(networks, vector, maps, audio[:, run]),
-            "from_video": self._paint(networks, vector, maps, visual[:, run]),
+            "from_audio": networks.paint(vector, maps, audio[:, run]),
+            "from_video": networks.paint(vector, maps, visual[:, run]),
         }
         if self.hide_words:
             outputs["leaking_words"] = self._person_codes(networks, video)
@@ -387,16 +386,6 @@ class DAVS(TalkingFaceModule):
                 codes, _ = networks.person_encoder(faces)
                 outputs["people"] = networks.person_classifier(codes)
         return outputs
-
-    def _paint(
-        self, networks: DAVSNetworks, vector: Tensor, maps: list[Tensor], words: Tensor
-    ) -> Tensor:
-        """Frames (B, n, 3, H, W) in (0, 1) of word codes (B, n, dim)."""
-        count = words.shape[1]
-        people = repeat(vector, "b d -> (b t) d", t=count)
-        levels = [repeat(level, "b c h w -> (b t) c h w", t=count) for level in maps]
-        frames = networks.paint(people, levels, words.flatten(0, 1))
-        return frames.unflatten(0, words.shape[:2])
 
     def _person_codes(self, networks: DAVSNetworks, video: Tensor) -> Tensor:
         """Person codes of successive frames, in which no word is to be found."""
@@ -514,7 +503,7 @@ class DAVS(TalkingFaceModule):
         else:
             words = networks.lips(unit_range(batch["video"]))
         vector, maps = networks.person_encoder(unit_range(batch["source"][:, 0]))
-        return 2 * self._paint(networks, vector, maps, self.scales[driver] * words) - 1
+        return 2 * networks.paint(vector, maps, self.scales[driver] * words) - 1
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Measure reconstruction from sound and from lips, and what person codes betray."""
@@ -577,7 +566,7 @@ class DAVS(TalkingFaceModule):
         scale = self.scales["video" if audio is None else "audio"]
         for start in range(0, total, chunk):
             codes = self._words(networks, audio, driving, start, min(start + chunk, total))
-            frames = self._paint(networks, vector, maps, scale * codes[None])[0].float()
+            frames = networks.paint(vector, maps, scale * codes[None])[0].float()
             if self.stabilise:
                 frames = stabilise(frames, photo[0], cast(Tensor, self.mouth))
             yield 2 * frames - 1

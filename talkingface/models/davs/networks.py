@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from einops import repeat
 from torch import Tensor, nn
 
 from talkingface.models.components.fan import FAN, HeatmapPool
@@ -548,9 +549,9 @@ class DAVSNetworks(RecognitionNetworks):
         ...     trunk_channels=16, trunk_depth=2, audio_channels=(4, 4, 8, 8),
         ... ).eval()
         >>> person, maps = networks.person_encoder(torch.zeros(2, 3, 32, 32))
-        >>> word = networks.audio_encoder(torch.zeros(2, 20, 12))
-        >>> networks.paint(person, maps, word).shape
-        torch.Size([2, 3, 32, 32])
+        >>> words = networks.sound(torch.zeros(2, 5, 20, 12))
+        >>> networks.paint(person, maps, words).shape
+        torch.Size([2, 5, 3, 32, 32])
     """
 
     def __init__(
@@ -573,6 +574,14 @@ class DAVSNetworks(RecognitionNetworks):
         channels = self.person_encoder.map_channels[self.level]
         self.decoder = Decoder(size, 2 * dim, channels, decoder_blocks, skip)
 
-    def paint(self, person: Tensor, maps: list[Tensor], word: Tensor) -> Tensor:
-        """Frames (B, 3, size, size) in (0, 1) of people and what they say, (B, dim) each."""
-        return self.decoder(torch.cat([person, word], 1), maps[self.level])
+    def paint(self, person: Tensor, maps: list[Tensor], words: Tensor) -> Tensor:
+        """Frames (B, n, 3, size, size) in (0, 1) of people who say n codes each.
+
+        Shape:
+            - person: (B, dim); maps: the person encoder's; words: (B, n, dim).
+        """
+        count = words.shape[1]
+        people = repeat(person, "b d -> b t d", t=count)
+        identity = repeat(maps[self.level], "b c h w -> (b t) c h w", t=count)
+        frames = self.decoder(torch.cat([people, words], 2).flatten(0, 1), identity)
+        return frames.unflatten(0, words.shape[:2])
