@@ -105,7 +105,7 @@ def test_fine_tuning_follows_the_released_script(released: Any) -> None:
     check(first, "davs_e2e_finetune_audio", "id_bn_mean_after", tolerance=0.02)
     with torch.no_grad():
         vector, maps = tuned.person_encoder(photo)
-        frame = tuned.paint(vector, maps, 1.5 * words[:1, None])[0]
+        frame = tuned.paint(vector, maps, 1.5 * words[:1, None], photo)[0]
     wanted, _ = fill.expected(FIXTURES, "davs_e2e_finetune_audio", "image_after")
     error = np.abs(frame.flatten()[::11].numpy() - wanted).mean()
     assert error < 0.13  # 0.09 apart are two runs of ours with that change, 0.16 no fine-tuning

@@ -104,18 +104,21 @@ def test_audio_encoder(networks: DAVSNetworks) -> None:
 def test_decoder(networks: DAVSNetworks) -> None:
     vector, word = normal("davs_dec/id", 1, 256), normal("davs_dec/mouth", 1, 256)
     skip = normal("davs_dec/net2", 1, 160, 32, 32).abs()
-    frames = networks.paint(vector, [torch.empty(0), torch.empty(0), skip], word[None])
+    frames = networks.paint(
+        vector, [torch.empty(0), torch.empty(0), skip], word[None], torch.empty(0)
+    )
     check(frames[0], "davs_decoder", "image")
 
 
 def test_test_path_of_the_released_code(networks: DAVSNetworks) -> None:
-    vector, maps = networks.person_encoder(image("davs_e2e/A"))
+    photo = image("davs_e2e/A")
+    vector, maps = networks.person_encoder(photo)
     sound = networks.sound(normal("davs_e2e/mfcc", 3, 1, 1, 20, 12, scale=3)[:, 0])
     lips = networks.lips(image("davs_e2e/video", 3)[:, None])
     check(sound[2:], "davs_e2e", "audio_last_embedding")
     check(lips[2:], "davs_e2e", "video_last_embedding")
     for word, output in ((1.5 * sound, "audio_driven"), (0.8 * lips, "video_driven")):
-        check(networks.paint(vector, maps, word.transpose(0, 1))[0], "davs_e2e", output)
+        check(networks.paint(vector, maps, word.transpose(0, 1), photo)[0], "davs_e2e", output)
 
 
 @pytest.mark.parametrize(("name", "frames"), [("netD", 1), ("netD_mul", 6)])

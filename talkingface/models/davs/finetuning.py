@@ -40,7 +40,7 @@ def fine_tune(
         for code in words.split(1):
             optimizer = torch.optim.Adam(learning.parameters(), lr)
             vector, maps = tuned.person_encoder(photo)
-            loss = 4 * masked_l1(tuned.paint(vector, maps, code[None])[0], photo, weight)
+            loss = 4 * masked_l1(tuned.paint(vector, maps, code[None], photo)[0], photo, weight)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

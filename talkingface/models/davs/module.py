@@ -96,6 +96,7 @@ class DAVS(TalkingFaceModule):
         decoder_blocks: Convolutions and channels of the decoder, per resolution.
         skip: How many times smaller than the image the identity map is that joins the decoder: 8,
             4 or 2.
+        blend: Have the decoder paint a mask as well, and lay the frame over the photo through it.
         discriminator_channels: Channels of the first layer of the frames' discriminators.
         word_frames: Frames that a word is read from, spread over the window.
         word_hidden: Width of the word classifier.
@@ -177,6 +178,7 @@ class DAVS(TalkingFaceModule):
             (2, 64),
         ),
         skip: int = 8,
+        blend: bool = False,
         discriminator_channels: int = 64,
         word_frames: int = 12,
         word_hidden: int = 512,
@@ -239,6 +241,7 @@ class DAVS(TalkingFaceModule):
             dim=dim,
             decoder_blocks=decoder_blocks,
             skip=skip,
+            blend=blend,
             num_words=num_words,
             num_identities=num_identities,
             person_backbone=person_backbone,
@@ -372,8 +375,8 @@ class DAVS(TalkingFaceModule):
             "mfcc": mfcc[:, run],
             "visual": visual,
             "audio": audio,
-            "from_audio": networks.paint(vector, maps, audio[:, run]),
-            "from_video": networks.paint(vector, maps, visual[:, run]),
+            "from_audio": networks.paint(vector, maps, audio[:, run], photo),
+            "from_video": networks.paint(vector, maps, visual[:, run], photo),
         }
         if self.hide_words:
             outputs["leaking_words"] = self._person_codes(networks, video)
@@ -502,8 +505,9 @@ class DAVS(TalkingFaceModule):
             words = networks.sound(self.front_end(batch["audio"]))
         else:
             words = networks.lips(unit_range(batch["video"]))
-        vector, maps = networks.person_encoder(unit_range(batch["source"][:, 0]))
-        return 2 * networks.paint(vector, maps, self.scales[driver] * words) - 1
+        photo = unit_range(batch["source"][:, 0])
+        vector, maps = networks.person_encoder(photo)
+        return 2 * networks.paint(vector, maps, self.scales[driver] * words, photo) - 1
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Measure reconstruction from sound and from lips, and what person codes betray."""
@@ -566,7 +570,7 @@ class DAVS(TalkingFaceModule):
         scale = self.scales["video" if audio is None else "audio"]
         for start in range(0, total, chunk):
             codes = self._words(networks, audio, driving, start, min(start + chunk, total))
-            frames = networks.paint(vector, maps, scale * codes[None])[0].float()
+            frames = networks.paint(vector, maps, scale * codes[None], photo)[0].float()
             if self.stabilise:
                 frames = stabilise(frames, photo[0], cast(Tensor, self.mouth))
             yield 2 * frames - 1
