@@ -56,7 +56,7 @@ def reset_metrics(*metrics: Metric | MetricCollection) -> None:
         >>> metric = MeanMetric()
         >>> with torch.inference_mode():
         ...     reset_metrics(metric)
-        >>> metric.value.is_inference()
+        >>> metric.mean_value.is_inference()
         False
     """
     with torch.inference_mode(False):
