@@ -1,7 +1,6 @@
-"""What a run shows and keeps: pictures and a short video per validation, its newest state."""
+"""What a run shows, keeps and lowers: pictures per validation, its newest state, its rates."""
 
 import io
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,10 +9,10 @@ from einops import rearrange
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
-from torch.optim import Optimizer
 from torchvision.utils import make_grid
 
 from talkingface.data.batch import FPS, Batch, to_uint8
+from talkingface.models.reproducible import half_cosine
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -32,33 +31,17 @@ class LastCheckpoint(ModelCheckpoint):
 class CosineDecay(pl.Callback):
     """Lower every optimizer's learning rate along half a cosine, to zero at the end of training.
 
-    It is a function of the place in the run, so that a resumed run has the same. Training without
-    a last epoch keeps its rate.
-
-    Example:
-        >>> from torch import nn, optim
-        >>> optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=0.2)
-        >>> CosineDecay.set_rates([optimizer], done=0.5)
-        >>> round(optimizer.param_groups[0]["lr"], 6)
-        0.1
+    See :func:`~talkingface.models.reproducible.half_cosine`.
     """
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the rates of this batch."""
-        epochs = trainer.max_epochs
-        if epochs and epochs > 0:
-            done = (trainer.current_epoch + batch_idx / trainer.num_training_batches) / epochs
-            self.set_rates(trainer.optimizers, done)
-
-    @staticmethod
-    def set_rates(optimizers: list[Optimizer], done: float) -> None:
-        """Set the rates for a run of which the share ``done``, in [0, 1], is over."""
-        factor = 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))
-        for optimizer in optimizers:
+        for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+                start = group.setdefault("initial_lr", group["lr"])
+                group["lr"] = start * half_cosine(trainer, batch_idx)
 
 
 class LogFrames(pl.Callback):

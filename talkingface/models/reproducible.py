@@ -1,5 +1,6 @@
 """What every trained module shares: frames as floats on the device, and a resume that is exact."""
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,25 @@ def restore_generators(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def half_cosine(trainer: pl.Trainer, batch_idx: int) -> float:
+    """Factor of a learning rate that falls along half a cosine, to 0 at the end of the last epoch.
+
+    It is a function of the place in the run, so that a resumed run has the same; 1 where training
+    has no last epoch.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> place = SimpleNamespace(max_epochs=2, current_epoch=1, num_training_batches=10)
+        >>> round(half_cosine(place, batch_idx=0), 6)
+        0.5
+    """
+    epochs = trainer.max_epochs
+    if not epochs or epochs < 0:
+        return 1.0
+    done = (trainer.current_epoch + batch_idx / trainer.num_training_batches) / epochs
+    return 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))
 
 
 def reset_metrics(*metrics: Metric | MetricCollection) -> None:

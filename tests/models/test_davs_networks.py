@@ -35,6 +35,9 @@ def test_a_blended_frame_lies_over_the_photo_through_its_mask() -> None:
     colour = torch.tensor([(math.tanh(x) + 1) / 2 for x in (0.0, 1.0, -1.0)]).view(3, 1, 1)
     mask = (math.tanh(0.5) + 1) / 2
     torch.testing.assert_close(frames, mask * colour + (1 - mask) * photo)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = decoder(torch.rand(2, 16), torch.rand(2, 4, 4, 4), photo)
+    torch.testing.assert_close(rounded.float(), frames, rtol=0, atol=0.01)
     with pytest.raises(ValueError, match="photo is missing"):
         decoder(torch.rand(2, 16), torch.rand(2, 4, 4, 4))
 

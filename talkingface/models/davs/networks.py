@@ -360,7 +360,8 @@ class Decoder(nn.Module):
             return painted
         if photo is None:
             raise ValueError("photo is missing: this decoder lays what it paints over it.")
-        return torch.lerp(photo, painted[:, :3], painted[:, 3:])
+        # Not torch.lerp, which refuses the two precisions of autocast.
+        return photo + painted[:, 3:] * (painted[:, :3] - photo)
 
 
 class VGGMDecoder(nn.Module):

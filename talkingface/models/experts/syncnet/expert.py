@@ -18,7 +18,7 @@ from talkingface.models.experts.syncnet.offsets import Padding, find_offset
 from talkingface.models.experts.syncnet.plateau import PlateauWarning
 from talkingface.models.experts.syncnet.syncnet import SyncNet
 from talkingface.models.experts.syncnet.wav2lip import Wav2LipSync
-from talkingface.models.reproducible import ReproducibleModule
+from talkingface.models.reproducible import ReproducibleModule, half_cosine
 from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_state_dict_file
 
@@ -246,10 +246,5 @@ class SyncExpert(ReproducibleModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Lower the learning rate along half a cosine, to zero at the end of the last epoch."""
-        epochs = self.trainer.max_epochs
-        if not epochs or epochs < 0:  # no end
-            return
-        # A function of the place in the run, so that a resumed run has the same.
-        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / epochs
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.lr * (0.5 + 0.5 * math.cos(math.pi * min(done, 1)))
+            group["lr"] = self.lr * half_cosine(self.trainer, batch_idx)
