@@ -18,7 +18,7 @@ def box_mask(size: int, box: tuple[float, float, float, float] = DAVS_MOUTH) -> 
         Mask of shape (size, size).
 
     Raises:
-        ValueError: If no pixel lies in the box.
+        ValueError: If the box does not lie within [0, 1], or holds no pixel.
 
     Examples:
         >>> box_mask(8).int()[4:].tolist()
@@ -27,6 +27,10 @@ def box_mask(size: int, box: tuple[float, float, float, float] = DAVS_MOUTH) -> 
          [0, 0, 1, 1, 1, 1, 0, 0],
          [0, 0, 0, 0, 0, 0, 0, 0]]
     """
+    if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise ValueError(
+            f"a box is (top, left, bottom, right) within [0, 1], not {box}."
+        )
     top, left, bottom, right = (round(edge * size) for edge in box)
     mask = torch.zeros(size, size)
     mask[top:bottom, left:right] = 1

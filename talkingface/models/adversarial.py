@@ -77,7 +77,10 @@ class AdversarialModule(ReproducibleModule):
 
     @abstractmethod
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
-        """The weighted terms that the discriminator minimises; ``outputs`` come detached."""
+        """The weighted terms that the discriminator minimises; ``outputs`` come detached.
+
+        None at all leave it as it is.
+        """
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the generator, then the discriminator on the same detached frames."""
@@ -94,8 +97,8 @@ class AdversarialModule(ReproducibleModule):
             self._descend(generator, losses, "generator", parts, update)
         outputs = {name: output.detach() for name, output in outputs.items()}
         with discriminator.toggle_model(sync_grad=update):
-            losses = self.discriminator_losses(batch, outputs)
-            self._descend(discriminator, losses, "discriminator", parts, update)
+            if losses := self.discriminator_losses(batch, outputs):
+                self._descend(discriminator, losses, "discriminator", parts, update)
 
         if update:
             self.updates += 1

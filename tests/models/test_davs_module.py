@@ -184,6 +184,30 @@ def test_terms_by_hand() -> None:
     torch.testing.assert_close(losses["audio_gan_sequence"], wanted)
 
 
+def test_squares_take_the_place_of_differences() -> None:
+    model, batch = still(pixel_loss="l2"), batch_of(4)
+    outputs = model.generate(batch)
+    losses = model.generator_losses(batch, outputs)
+    square = 255 * (outputs["from_video"] - (batch["video"] + 1) / 2) ** 2
+    inside = square[..., round(170 / 8) : round(234 / 8), 8:24].sum() / square.numel()
+    torch.testing.assert_close(losses["video_l2"], 0.02 * square.mean() + 0.04 * inside)
+    assert "video_l1" not in losses
+
+
+def test_without_supervision_only_the_frames_to_generate_are_encoded() -> None:
+    off = {"word_weight": 0.0, "contrastive_weight": 0.0, "domain_weight": 0.0}
+    shorter = {"sequence_frames": 1, "gan": "none"}
+    whole, part = still(**shorter), still(**shorter, **off)
+    torch.manual_seed(1)
+    supervised = whole.generate(batch_of(4))
+    torch.manual_seed(1)
+    alone = part.generate(batch_of(4))
+    for name in ("target", "mfcc", "from_audio", "from_video"):
+        torch.testing.assert_close(alone[name], supervised[name])
+    assert alone["visual"].shape[1] == alone["audio"].shape[1] == 1
+    assert supervised["visual"].shape[1] == FRAMES
+
+
 def test_disentangling_is_equations_2_to_5() -> None:
     model, batch = still(), batch_of(4)
     outputs = model.generate(batch)

@@ -100,7 +100,7 @@ def test_sound_is_heard_around_its_frame(model: FCTFG) -> None:
         ({"discriminator": "frame"}, "frame"),
         ({"perceptual": "lpip"}, "lpip"),
         ({"mute": 1.0}, "mute=1.0"),
-        ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "mouth_box"),
+        ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "top, left, bottom, right"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:

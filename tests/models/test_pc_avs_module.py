@@ -241,6 +241,53 @@ def test_terms_by_hand() -> None:
     torch.testing.assert_close(players["fake"], on_fake)
 
 
+MOUTH = (0.5, 0.25, 0.75, 0.75)
+
+
+def test_pixels_weigh_more_in_the_mouth() -> None:
+    options = {"l1_weight": 2.0, "mouth_weight": 3.0, "mouth_box": MOUTH, "video_driven": True}
+    plain, weighted = terms(mouth_box=MOUTH, video_driven=True), terms(**options)
+    seed(0)
+    model = PC_AVS.still(**options)
+    outputs, real = model.generate(batch_of(4)), batch_of(4)["video"].flatten(0, 1)
+    for suffix, key in (("", "video"), ("_video_driven", "video_driven")):
+        error = (outputs[key] - real).abs()
+        torch.testing.assert_close(weighted[f"l1{suffix}"], 2 * error.mean())
+        inside = error[..., SIZE // 2 : 3 * SIZE // 4, SIZE // 4 : 3 * SIZE // 4].sum()
+        torch.testing.assert_close(weighted[f"mouth{suffix}"], 3 * inside / error.numel())
+    assert set(weighted) - set(plain) == {"l1", "mouth", "l1_video_driven", "mouth_video_driven"}
+    with pytest.raises(ValueError, match="needs mouth_box"):
+        PC_AVS(mouth_weight=3.0)
+
+
+def test_pose_is_read_where_lips_do_not_show() -> None:
+    model = PC_AVS(mouth_box=MOUTH, augment=False).eval()
+    frames = batch_of(2)["video"][:, 0]
+    speaking, nodding = frames.clone(), frames.clone()
+    speaking[..., SIZE // 2 : 3 * SIZE // 4, SIZE // 4 : 3 * SIZE // 4] *= -1
+    nodding[..., : SIZE // 4, :] *= -1
+    assert torch.equal(model.encode_pose(frames), model.encode_pose(speaking))
+    assert (model.encode_pose(frames) - model.encode_pose(nodding)).abs().max() > 1e-4
+    seen = []
+    model.networks.non_identity_encoder.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0])
+    )
+    model.generate(batch_of(2))
+    content, pose = seen
+    hidden = pose[..., SIZE // 2 : 3 * SIZE // 4, SIZE // 4 : 3 * SIZE // 4]
+    assert not hidden.any() and torch.equal(content, batch_of(2)["video"].flatten(0, 1))
+
+
+def test_without_an_adversary_the_discriminator_rests() -> None:
+    model = PC_AVS(gan_weight=0.0, feature_weight=0.0, l1_weight=1.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(model, loader(4, 2))
+    assert model.updates == 2
+    moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    assert any(name.startswith("networks.generator") for name in moved)
+    assert not any(name.startswith("discriminator") for name in moved)
+
+
 def test_video_driven_generation_has_its_own_terms() -> None:
     both = terms(video_driven=True)
     assert set(both) - set(terms()) == {"gan_video_driven", "feature_video_driven"}

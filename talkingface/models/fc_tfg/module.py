@@ -12,6 +12,7 @@ from torch import Tensor
 from talkingface.data.batch import Batch, Frames, audio_window
 from talkingface.losses import (
     LPIPSLoss,
+    box_mask,
     cosine_sync_loss,
     discriminator_adversarial_loss,
     feature_distance,
@@ -187,7 +188,8 @@ class FCTFG(TalkingFaceModule):
         self.discriminator = StyleGAN2Discriminator(
             image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
         )
-        self.mouth = None if mouth_box is None else _pixels(mouth_box, image_size)
+        mouth = None if mouth_box is None else box_mask(image_size, mouth_box)
+        self.register_buffer("mouth", mouth, persistent=False)
         if freeze:
             self.freeze_parts(self.networks, freeze)
         self.average_weights()
@@ -309,8 +311,7 @@ class FCTFG(TalkingFaceModule):
         """Paint the mouth of frames (B, T, 3, H, W) grey, but not in the clips that are muted."""
         if self.mouth is None:
             return frames
-        hidden = frames.clone()
-        hidden[..., self.mouth[0], self.mouth[1]] = 0
+        hidden = frames * (1 - cast(Tensor, self.mouth))
         return hidden if muted is None else torch.where(muted.view(-1, 1, 1, 1, 1), frames, hidden)
 
     @staticmethod
@@ -526,15 +527,3 @@ class FCTFG(TalkingFaceModule):
         groups = parameter_groups(self.networks, self.lr, self.lr_factors)
         players = (groups, self.discriminator.parameters())
         return [torch.optim.Adam(part, self.lr) for part in players]
-
-
-def _pixels(box: tuple[float, float, float, float], size: int) -> tuple[slice, slice]:
-    """Rows and columns of a box.
-
-    Raises:
-        ValueError: If it is not (top, left, bottom, right) within [0, 1].
-    """
-    if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise ValueError(f"mouth_box must be (top, left, bottom, right) within [0, 1], not {box}.")
-    top, left, bottom, right = (round(edge * size) for edge in box)
-    return slice(top, bottom), slice(left, right)

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from talkingface.data.batch import Batch, Frames, audio_window, utterance_gain
 from talkingface.losses import (
+    box_mask,
     cross_modal_l1,
     discriminator_adversarial_loss,
     feature_matching_loss,
     generator_adversarial_loss,
+    masked_l1,
     perceptual_loss,
     vgg_face_loss,
 )
@@ -104,6 +106,12 @@ class PCAVS(TalkingFaceModule):
         cross_modal_weight: Weight of the released code's L1 between visual and audio content.
         identity_weight: Weight of the softmax identity loss.
         video_driven: Generate from visual content as well, as the released code's training does.
+        l1_weight: Weight of the L1 of the frames, outside eq. 8; for small models. With
+            ``gan_weight`` and ``feature_weight`` 0 there is no discriminator to train.
+        mouth_weight: Weight of the same inside ``mouth_box``, on top.
+        mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in the
+            frames that the pose code is read from, so that lips come from the sound alone. None,
+            as in the paper, leaves that to the few numbers of the code.
         content_scale: Factor of the audio content when animating; 1.2 in the released code.
         generator_lr: Learning rate of the generator's side.
         discriminator_lr: Learning rate of the discriminator.
@@ -164,6 +172,9 @@ class PCAVS(TalkingFaceModule):
         cross_modal_weight: float = 0.0,
         identity_weight: float = 1.0,
         video_driven: bool = False,
+        l1_weight: float = 0.0,
+        mouth_weight: float = 0.0,
+        mouth_box: tuple[float, float, float, float] | None = None,
         content_scale: float = 1.0,
         generator_lr: float = 5e-4,
         discriminator_lr: float = 2e-3,
@@ -176,6 +187,8 @@ class PCAVS(TalkingFaceModule):
     ) -> None:
         super().__init__(accumulate, clip, ema_half_life)
         self.save_hyperparameters()
+        if mouth_weight and mouth_box is None:
+            raise ValueError(f"mouth_weight={mouth_weight} needs mouth_box: give the mouth's box.")
         self.image_size = image_size
         self.identity_map, self.video_driven = identity_map, video_driven
         self.gan, self.gan_weight = gan, gan_weight
@@ -184,6 +197,9 @@ class PCAVS(TalkingFaceModule):
         self.sync_weight, self.sync_temperature = sync_weight, sync_temperature
         self.contrastive: Contrastive = contrastive
         self.cross_modal_weight, self.identity_weight = cross_modal_weight, identity_weight
+        self.l1_weight, self.mouth_weight = l1_weight, mouth_weight
+        mouth = None if mouth_box is None else box_mask(image_size, mouth_box)
+        self.register_buffer("mouth", mouth, persistent=False)
         self.content_scale = content_scale
         self.generator_lr, self.discriminator_lr, self.betas = generator_lr, discriminator_lr, betas
         self.lr_factors = lr_factors
@@ -353,7 +369,11 @@ class PCAVS(TalkingFaceModule):
         vector, identity_map = networks.identity_encoder(batch["source"])
         feature = networks.non_identity_encoder(self.augmentation(video).flatten(0, 1))
         visual = networks.non_identity_encoder.content(feature)
-        pose = networks.non_identity_encoder.pose(feature)
+        if self.mouth is None:
+            pose = networks.non_identity_encoder.pose(feature)
+        else:
+            augmented = self.augmentation(self._hide_mouth(video)).flatten(0, 1)
+            pose = networks.non_identity_encoder.pose(networks.non_identity_encoder(augmented))
         mel = self.front_end(batch["audio"], batch["audio_gain"]).flatten(0, 1)
         audio = networks.audio_encoder(mel)
         per_frame = repeat(vector, "b d -> (b t) d", t=time)
@@ -368,16 +388,25 @@ class PCAVS(TalkingFaceModule):
             outputs["video_driven"] = self(networks.style(per_frame, visual, pose), maps, "random")
         return outputs
 
+    def _hide_mouth(self, frames: Tensor) -> Tensor:
+        return frames if self.mouth is None else frames * (1 - cast(Tensor, self.mouth))
+
+    def _pose_codes(self, frames: Tensor) -> Tensor:
+        """Pose codes (B, pose_dim) of frames (B, 3, H, W)."""
+        encoder = cast(PCAVSNetworks, self.inference_networks).non_identity_encoder
+        return encoder.pose(encoder(self._hide_mouth(frames)))
+
     def generator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 8, term by term."""
         real = batch["video"].flatten(0, 1)
         with torch.no_grad():
-            real_features = self.discriminator(real)
+            real_features = self.discriminator(real) if self._is_judged else []
             fixed = {name: network(real) for name, network in self._fixed.items()}
         losses: Tensors = {}
         for suffix, key in (("", "video"), ("_video_driven", "video_driven")):
             if key in outputs:
                 terms = self._image_losses(outputs[key], real_features, fixed)
+                terms |= self._pixel_losses(outputs[key], real)
                 losses |= {name + suffix: term for name, term in terms.items()}
         if self.sync_weight:
             losses["sync"] = self.sync_weight * content_loss(
@@ -396,7 +425,7 @@ class PCAVS(TalkingFaceModule):
     def _image_losses(
         self, fake: Tensor, real_features: list[list[Tensor]], fixed: dict[str, Any]
     ) -> Tensors:
-        features = self.discriminator(fake)
+        features = self.discriminator(fake) if self._is_judged else []
         losses = {}
         if self.gan_weight:
             losses["gan"] = self.gan_weight * generator_adversarial_loss(
@@ -418,8 +447,24 @@ class PCAVS(TalkingFaceModule):
             losses["face"] = self.face_weight * F.l1_loss(self._fixed["face"](fake), fixed["face"])
         return losses
 
+    def _pixel_losses(self, fake: Tensor, real: Tensor) -> Tensors:
+        losses = {}
+        if self.l1_weight:
+            losses["l1"] = self.l1_weight * F.l1_loss(fake, real)
+        if self.mouth_weight:
+            mouth = masked_l1(fake, real, cast(Tensor, self.mouth))
+            losses["mouth"] = self.mouth_weight * mouth
+        return losses
+
+    @property
+    def _is_judged(self) -> bool:
+        """Whether the discriminator has a say."""
+        return bool(self.gan_weight or self.feature_weight)
+
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 5 from the other side."""
+        if not self._is_judged:
+            return {}
         fakes = [outputs[key] for key in ("video", "video_driven") if key in outputs]
         real = [scale[-1] for scale in self.discriminator(batch["video"].flatten(0, 1))]
         fake = [scale[-1] for scale in self.discriminator(torch.cat(fakes))]
@@ -432,7 +477,7 @@ class PCAVS(TalkingFaceModule):
         clips, time = batch["video"].shape[:2]
         driving = batch.get("driving", batch["video"]).flatten(0, 1)
         vector, identity_map = networks.identity_encoder(batch["source"])
-        pose = networks.non_identity_encoder.pose(networks.non_identity_encoder(driving))
+        pose = self._pose_codes(driving)
         mel = self.front_end(batch["audio"], batch["audio_gain"]).flatten(0, 1)
         content = self.content_scale * networks.audio_encoder(mel)
         frames = self._paint(vector, identity_map, content, pose, time)
@@ -461,7 +506,7 @@ class PCAVS(TalkingFaceModule):
             raise ValueError("PCAVS takes speech content from sound alone: give audio.")
         encoder = networks.non_identity_encoder
         vector, identity_map = networks.identity_encoder(source[None])
-        still = encoder.pose(encoder(source).mean(0, keepdim=True))
+        still = encoder.pose(encoder(self._hide_mouth(source)).mean(0, keepdim=True))
         if frontal:
             still = torch.zeros_like(still)
         if pose is not None and (pose.ndim != 2 or pose.shape[1] != still.shape[1]):
@@ -475,7 +520,7 @@ class PCAVS(TalkingFaceModule):
             mel = self.front_end(window, gain)[0]
             content = self.content_scale * networks.audio_encoder(mel)
             if driving is not None:
-                codes = encoder.pose(encoder(self.motion(driving, start, stop)))
+                codes = self._pose_codes(self.motion(driving, start, stop))
             elif pose is not None:
                 codes = pose[ping_pong(start, stop, len(pose))].to(still)
             else:
@@ -490,9 +535,8 @@ class PCAVS(TalkingFaceModule):
         """
         frames = as_float(frames, "frames")
         self._check_size(frames, "frames")
-        encoder = cast(PCAVSNetworks, self.inference_networks).non_identity_encoder
         with evaluating(self), torch.no_grad():
-            return encoder.pose(encoder(frames.to(self.device)))
+            return self._pose_codes(frames.to(self.device))
 
     def card(self) -> dict[str, Any]:
         """What a user of the weights has to know."""
