@@ -10,7 +10,7 @@ INSTALLED_DOCS := .venv/installed-docs
 .PHONY: help demo train fc_tfg test check docs bench weights alexnet vgg16 clean
 
 help:
-	@echo "make demo [CLIPS=folder] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | vgg16 | clean"
+	@echo "make demo [SOURCE=photo] [AUDIO=speech] [DRIVING=clip] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | vgg16 | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -23,7 +23,8 @@ $(INSTALLED_DOCS): $(INSTALLED)
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/talkingface demo --out demo $(if $(CLIPS),--clips "$(CLIPS)")
+	$(BIN)/talkingface demo --out demo $(if $(SOURCE),--source "$(SOURCE)") \
+		$(if $(AUDIO),--audio "$(AUDIO)") $(if $(DRIVING),--driving "$(DRIVING)")
 
 # The three stages of PC-AVS in a row, on a folder of prepared clips; the model is runs/pc_avs/model.
 train: $(INSTALLED)

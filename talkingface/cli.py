@@ -205,10 +205,14 @@ def _parser() -> Parser:
     compare.add_argument("--method", help="package.module:Class of models of your own")
     compare.set_defaults(run=_compare)
 
-    demo = commands.add_parser("demo", help="train a tiny model and show what it does")
-    demo.add_argument("--clips", help="folder of face clips (default: clips drawn for it)")
+    demo = commands.add_parser("demo", help="show what the models of the package do")
     demo.add_argument("--out", default="demo", help="folder to write (default: %(default)s)")
-    demo.add_argument("--minutes", type=float, default=8.0, help="training (default: %(default)s)")
+    for name, text in (
+        ("source", "picture of a person"),
+        ("audio", "speech: a sound file, or a video with sound"),
+        ("driving", "video that the motion of the head comes from"),
+    ):
+        demo.add_argument(f"--{name}", help=f"{text} (default: drawn)")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -378,7 +382,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from talkingface.demo import demo
+    from talkingface.demo.page import next_steps
 
-    for path in demo(options.clips, Path(options.out), options.minutes):
+    for path in demo(options.out, options.source, options.audio, options.driving):
         print(path)
+    print(next_steps())
     return 0
