@@ -55,8 +55,8 @@ def demo(
     The video shows what is given; numbers are of drawn people, for whom there is an exact truth.
 
     Args:
-        out: Folder to write ``demo.mp4``, ``sheet.png``, ``index.html`` and the report
-            ``comparison`` to; those of an earlier demo are replaced.
+        out: Folder to write ``demo.mp4`` and its poster, ``sheet.png``, ``index.html`` and the
+            report ``comparison`` to; those of an earlier demo are replaced.
         source: Picture of a person; a drawn one by default, whom no model was trained on.
         audio: Speech: a sound file, or a video with sound; a drawn person's by default.
         driving: Video that the motion of the head comes from; another drawn person's by default.

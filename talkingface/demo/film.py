@@ -34,20 +34,20 @@ def make_film(
     Args:
         generators: The models by name.
         material: What they are given.
-        video: The mp4 to write: a column per input and model.
+        video: The mp4 to write, a column per input and model; its poster, a jpg, lies beside it.
         sheet: The png to write: a row per input and model, at evenly spaced moments.
 
     Returns:
         Both paths.
 
     Raises:
-        ValueError: If no face is found in a file, or motion is given that no model takes.
+        ValueError: If a clip is given whose motion no model takes.
     """
     motions = {name: material.motion(g) for name, g in generators.items() if moves(g)}
-    if material.driving is not None and not motions:
+    if material.has_own_motion and not motions:
         raise ValueError(
             f"no model of {', '.join(generators)} takes head pose from a video: leave "
-            f"{material.driving} out."
+            f"{material.titles['driving']} out."
         )
     pictures = {name: material.picture(g) for name, g in generators.items()}
     seen = next(iter(motions or generators))
@@ -81,6 +81,8 @@ def make_film(
             rows = rearrange(panels, "n t c h w -> t c h (n w)")
             writer.write(torch.cat([head.expand(len(rows), -1, -1, -1), rows], dim=2))
             bar.update(len(rows))
+    middle = rearrange(moments[len(moments) // 2], "n c h w -> c h (n w)")
+    write_image(video.with_suffix(".jpg"), torch.cat([head, middle], dim=1))
     write_image(sheet, _sheet(titles, chosen, torch.stack(moments)))
     return video, sheet
 

@@ -1,14 +1,19 @@
 """What the demo's video is made of: a picture, speech and motion, drawn or from files."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import Frames
+from talkingface.data.faces import CroppedClip, FaceDetector, locate_face, track_face
 from talkingface.data.video import VideoClip, read_image
 from talkingface.evaluation.footage import corpus_footage
-from talkingface.generation import VideoGenerator
+from talkingface.generation import ForwardClip, VideoGenerator, open_device
+
+log = logging.getLogger(__name__)
 
 SECONDS = 4.0
 """Length of drawn speech and motion."""
@@ -32,7 +37,7 @@ class Material:
 
     Raises:
         FileNotFoundError: If there is no file at a path.
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read, or no face is found in it.
 
     Example:
         >>> Material().titles["source"]
@@ -45,14 +50,17 @@ class Material:
         audio: str | Path | None = None,
         driving: str | Path | None = None,
     ) -> None:
-        self.source, self.driving = source, driving
-        # What is wrong with a file is said before models are opened.
-        if source is not None:
-            read_image(source)
-        if driving is not None:
-            VideoClip(driving)
         self._person, self._mover, speaker = corpus_footage(3, SECONDS, seed=0)
         self.speech = speaker.audio if audio is None else read_audio(audio)
+        self._photo = None if source is None else read_image(source)
+        self._clip = None if driving is None else VideoClip(driving)
+        # A face is found once; its crop is another one for each method.
+        if self._photo is not None:
+            detector = FaceDetector(open_device("auto"))
+            self._place = locate_face(self._photo, detector=detector, name=str(source))
+        if self._clip is not None:
+            log.info("Following the face in %s", driving)
+            self._track = track_face(self._clip, detector=FaceDetector(open_device("auto")))
         drawn = {"source": self._person, "driving": self._mover, "speech": speaker}
         given = {"source": source, "driving": driving, "speech": audio}
         self.titles = {
@@ -62,22 +70,23 @@ class Material:
             for name, clip in drawn.items()
         }
 
-    def picture(self, generator: VideoGenerator) -> Tensor:
-        """The picture in a model's crop, (3, H, W).
+    @property
+    def has_own_motion(self) -> bool:
+        """Whether the motion is a file's."""
+        return self._clip is not None
 
-        Raises:
-            ValueError: If no face is found in it.
-        """
-        if self.source is not None:
-            return generator.source(self.source)
-        return self._person.first(generator.model.image_size)
+    def picture(self, generator: VideoGenerator) -> Tensor:
+        """The picture in a model's crop, (3, H, W)."""
+        size = generator.model.image_size
+        if self._photo is None:
+            return self._person.first(size)
+        place = replace(self._place, template=generator.template)
+        return place.crop(self._photo[None], size=size)[0]
 
     def motion(self, generator: VideoGenerator) -> Frames:
-        """The motion in a model's crop, T frames (3, H, W).
-
-        Raises:
-            ValueError: If no face can be followed in it.
-        """
-        if self.driving is not None:
-            return generator.driving(self.driving)
-        return self._mover.frames(generator.model.image_size)
+        """The motion in a model's crop, T frames (3, H, W)."""
+        size = generator.model.image_size
+        if self._clip is None:
+            return self._mover.frames(size)
+        track = replace(self._track, template=generator.template)
+        return ForwardClip(CroppedClip(self._clip, track, size))

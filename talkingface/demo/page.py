@@ -25,24 +25,25 @@ FURTHER = {
 
 
 class Column(NamedTuple):
-    """A measure of the table: its name and region in the report, a heading, and decimals."""
+    """A measure of the table: its name and region in the report, a heading, unit and decimals."""
 
     metric: str
     region: str
     heading: str
+    unit: str
     digits: int
 
 
 COLUMNS = (
-    Column("lmd_mouth", "", "mouth landmarks, px ↓", 2),
-    Column("correlation_mouth_opening", "", "mouth opening, r ↑", 2),
-    Column("lse_c", "", "lip sync, LSE-C ↑", 2),
-    Column("psnr", "face", "face PSNR, dB ↑", 1),
-    Column("csim", "", "identity, CSIM ↑", 3),
-    Column("correlation_yaw", "", "yaw, r ↑", 2),
-    Column("mae_yaw", "", "yaw, degrees ↓", 1),
-    Column("correlation_blink", "", "blink, r ↑", 2),
-    Column("correlation_gaze_x", "", "gaze, r ↑", 2),
+    Column("lmd_mouth", "", "mouth landmarks", "px ↓", 2),
+    Column("correlation_mouth_opening", "", "mouth opening", "r ↑", 2),
+    Column("lse_c", "", "lip sync", "LSE-C ↑", 2),
+    Column("psnr", "face", "face PSNR", "dB ↑", 1),
+    Column("csim", "", "identity", "CSIM ↑", 3),
+    Column("correlation_yaw", "", "yaw", "r ↑", 2),
+    Column("mae_yaw", "", "yaw error", "degrees ↓", 1),
+    Column("correlation_blink", "", "blink", "r ↑", 2),
+    Column("correlation_gaze_x", "", "gaze", "r ↑", 2),
 )
 STYLE = "img { max-width: 100%; }\ntd.model { font-weight: 600; }\n"
 """Beside that of a comparison's report."""
@@ -83,14 +84,15 @@ def write_page(path: Path, rows: Sequence[Row], material: Material, command: str
         "</head>\n<body>\n<main>\n<header><h1>Methods side by side</h1>\n"
         f"<p>{escape(ABOUT)} Lips follow the sound; the head follows the driving clip in methods "
         f"that control its pose, and stays in the others. {escape(given)}.</p></header>\n"
-        '<section><video controls loop playsinline src="demo.mp4"></video>\n'
+        '<section><video controls loop playsinline src="demo.mp4" poster="demo.jpg"></video>\n'
         '<h3>Moments</h3><img src="sheet.png" alt="inputs and results over time"></section>\n'
         "<section><h2>Measured just now</h2>\n"
         f"<p>{clips} clips for each table, of people, voices and sentences that no model was "
         "trained on, held against the exact truth: a person with the speech of another one. "
         "Every number stands between floors (the source's picture all the time; the model with "
         "wrong audio) and a ceiling (the ground truth, read by the same networks). r is the "
-        "correlation with the truth; it is empty where nothing moves.</p>\n"
+        "correlation with the truth. A field is empty where nothing moves, or no face was found."
+        "</p>\n"
         f"{tables}<p>So few clips say little about small differences: the same with --clips 100 "
         'says more. The <a href="comparison/index.html">whole report</a> has all measures with '
         'intervals, <a href="comparison/results.csv">results.csv</a> their numbers.</p>\n'
@@ -111,7 +113,7 @@ def _table(rows: Sequence[Row]) -> str:
         return values.get((model, column.metric, column.region), math.nan)
 
     columns = [c for c in COLUMNS if not all(math.isnan(value(model, c)) for model in models)]
-    heads = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
+    heads = "".join(f"<th>{c.heading}<small>{c.unit}</small></th>" for c in columns)
     lines = []
     for model in models:
         kind = "floor" if model == COPY or model.endswith(wrong_audio("")) else "model"
