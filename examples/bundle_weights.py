@@ -2,6 +2,7 @@ r"""Put a trained model into the package: float16 weights, a model card, a decla
 
     python examples/bundle_weights.py runs/face_reader/model face-reader \
         --figures runs/readers.json face
+    python examples/bundle_weights.py runs/davs/model davs-tiny --figures comparison/results.md
 
 The card says what the model's config.json says, and nothing is typed by hand.
 """
@@ -36,7 +37,10 @@ model = {cls}.from_pretrained("{name}")
 
 
 def show(figures: str | dict[str, dict[str, float]]) -> str:
-    """What a script has printed, or a table: a row for each figure, a column for each condition."""
+    """A report, what a script has printed, or a table: figures as rows, conditions as columns."""
+    if isinstance(figures, str) and figures.startswith("# "):
+        report = figures.partition("\n")[2]
+        return f"\nOn people never seen:\n{report}"
     if isinstance(figures, str):
         return f"\nOn people never seen:\n\n```text\n{figures.strip()}\n```\n"
     rows = [
@@ -59,7 +63,7 @@ def main() -> None:
         nargs="+",
         metavar=("FILE", "KEY"),
         required=True,
-        help="what was measured: printed text, or JSON and where in it",
+        help="what was measured: a comparison's results.md, printed text, or JSON and where in it",
     )
     options = parser.parse_args()
     model = load_pretrained(options.model)

@@ -174,10 +174,12 @@ class LipEncoder(nn.Module):
         self.pool = HeatmapPool(landmarks, size // 4, dim)
         # While nothing is known of words yet, what passes the head's one channel is noise, which
         # training silences: half open and at full strength, its ReLU closes for good within some
-        # tens of updates. So it starts open everywhere, and with a small voice.
+        # tens of updates. So it starts open everywhere, with a small voice, and so that opening or
+        # closing it everywhere alike changes nothing.
         with torch.no_grad():
             self.pool.conv.bias.fill_(1.0)  # type: ignore[union-attr]
-            self.pool.fc.weight *= 0.1
+            weight = self.pool.fc.weight
+            weight.copy_(0.1 * (weight - weight.mean(1, keepdim=True)))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Encode frames."""
