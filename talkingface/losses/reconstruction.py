@@ -28,9 +28,7 @@ def box_mask(size: int, box: tuple[float, float, float, float] = DAVS_MOUTH) -> 
          [0, 0, 0, 0, 0, 0, 0, 0]]
     """
     if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise ValueError(
-            f"a box is (top, left, bottom, right) within [0, 1], not {box}."
-        )
+        raise ValueError(f"a box is (top, left, bottom, right) within [0, 1], not {box}.")
     top, left, bottom, right = (round(edge * size) for edge in box)
     mask = torch.zeros(size, size)
     mask[top:bottom, left:right] = 1

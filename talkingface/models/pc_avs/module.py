@@ -18,7 +18,6 @@ from talkingface.losses import (
     discriminator_adversarial_loss,
     feature_matching_loss,
     generator_adversarial_loss,
-    masked_l1,
     perceptual_loss,
     vgg_face_loss,
 )
@@ -106,9 +105,11 @@ class PCAVS(TalkingFaceModule):
         cross_modal_weight: Weight of the released code's L1 between visual and audio content.
         identity_weight: Weight of the softmax identity loss.
         video_driven: Generate from visual content as well, as the released code's training does.
-        l1_weight: Weight of the L1 of the frames, outside eq. 8; for small models. With
+        pixel_weight: Weight of the frames' own differences, outside eq. 8; for small models. With
             ``gan_weight`` and ``feature_weight`` 0 there is no discriminator to train.
         mouth_weight: Weight of the same inside ``mouth_box``, on top.
+        pixel_loss: What these differences are: ``"l1"``, or ``"l2"``, their squares, which are
+            large in the mouth: it follows the sound sooner.
         mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in the
             frames that the pose code is read from, so that lips come from the sound alone. None,
             as in the paper, leaves that to the few numbers of the code.
@@ -172,8 +173,9 @@ class PCAVS(TalkingFaceModule):
         cross_modal_weight: float = 0.0,
         identity_weight: float = 1.0,
         video_driven: bool = False,
-        l1_weight: float = 0.0,
+        pixel_weight: float = 0.0,
         mouth_weight: float = 0.0,
+        pixel_loss: Literal["l1", "l2"] = "l1",
         mouth_box: tuple[float, float, float, float] | None = None,
         content_scale: float = 1.0,
         generator_lr: float = 5e-4,
@@ -197,7 +199,8 @@ class PCAVS(TalkingFaceModule):
         self.sync_weight, self.sync_temperature = sync_weight, sync_temperature
         self.contrastive: Contrastive = contrastive
         self.cross_modal_weight, self.identity_weight = cross_modal_weight, identity_weight
-        self.l1_weight, self.mouth_weight = l1_weight, mouth_weight
+        self.pixel_weight, self.mouth_weight = pixel_weight, mouth_weight
+        self.pixel_loss = pixel_loss
         mouth = None if mouth_box is None else box_mask(image_size, mouth_box)
         self.register_buffer("mouth", mouth, persistent=False)
         self.content_scale = content_scale
@@ -448,11 +451,12 @@ class PCAVS(TalkingFaceModule):
         return losses
 
     def _pixel_losses(self, fake: Tensor, real: Tensor) -> Tensors:
+        error = (fake - real).abs() if self.pixel_loss == "l1" else (fake - real).square()
         losses = {}
-        if self.l1_weight:
-            losses["l1"] = self.l1_weight * F.l1_loss(fake, real)
+        if self.pixel_weight:
+            losses["pixels"] = self.pixel_weight * error.mean()
         if self.mouth_weight:
-            mouth = masked_l1(fake, real, cast(Tensor, self.mouth))
+            mouth = (cast(Tensor, self.mouth) * error).mean()
             losses["mouth"] = self.mouth_weight * mouth
         return losses
 
