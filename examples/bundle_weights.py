@@ -15,8 +15,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from talkingface.models.base import TalkingFaceModule
 from talkingface.models.bundled import bundled_folder, declare
 from talkingface.models.pretrained import load_pretrained
+from talkingface.models.transfer import transfer
 
 CARD = """\
 # {name}
@@ -53,6 +55,20 @@ def show(figures: str | dict[str, dict[str, float]]) -> str:
     return "\n".join([*rows, ""])
 
 
+def forget_people(model: Any) -> Any:
+    """The model without its classes of people, who are of no use to anybody else."""
+    if not isinstance(model, TalkingFaceModule) or "num_identities" not in model.hparams:
+        return model
+    slim = type(model)(**{**model.hparams, "num_identities": 1})
+    for name in transfer(
+        model.inference_networks.state_dict(), slim.networks, type(model).__name__
+    ):
+        slim.networks.get_parameter(name).data.zero_()
+    slim.restart_average()
+    slim.saved_facts = model.saved_facts
+    return slim.eval()
+
+
 def main() -> None:
     """Bundle a model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -66,16 +82,18 @@ def main() -> None:
         help="what was measured: a comparison's results.md, printed text, or JSON and where in it",
     )
     options = parser.parse_args()
-    model = load_pretrained(options.model)
+    model = forget_people(load_pretrained(options.model))
     figures: Any = Path(options.figures[0]).read_text(encoding="utf-8")
     if len(options.figures) > 1:
         figures = json.loads(figures)[options.figures[1]]
-    facts = {"licence": "Apache-2.0", "class_names": None, "figures": figures}
+    is_report = isinstance(figures, str) and figures.startswith("# ")
+    facts: dict[str, Any] = {"licence": "Apache-2.0", "class_names": None}
+    facts["figures"] = None if is_report else figures  # a report is for the card alone
     folder = model.save_pretrained(bundled_folder(options.name), dtype="float16", **facts)
     weights = folder / "model.safetensors"
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     cls = type(model)
-    facts = {
+    facts |= {
         "name": options.name,
         "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
         "module": cls.__module__,

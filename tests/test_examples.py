@@ -238,6 +238,27 @@ def test_bundle_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         IdentityReader.from_pretrained("reader-tiny")
 
 
+def test_bundled_generators_forget_the_people_they_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = PC_AVS().eval()
+    trained = model.save_pretrained(tmp_path / "model", training_data="faces")
+    (tmp_path / "results.md").write_text("# a report\n\n## exact (1 cases)\n\n| a | 1 |\n")
+    monkeypatch.setattr(talkingface, "__file__", str(tmp_path / "package/__init__.py"))
+    arguments = (trained, "speaker-tiny", "--figures", tmp_path / "results.md")
+    run("bundle_weights.py", *arguments, monkeypatch=monkeypatch)
+    opened = PCAVS.from_pretrained("speaker-tiny")
+    assert opened.hparams["num_identities"] == 1 < model.hparams["num_identities"]
+    own, kept = model.networks.state_dict(), opened.networks.state_dict()
+    halved = {
+        name: value.half().float() for name, value in own.items() if value.is_floating_point()
+    }
+    heads = {name for name, value in halved.items() if not torch.equal(kept[name], value)}
+    assert heads and all("classifier" in name for name in heads)
+    card = (tmp_path / "package/weights/speaker-tiny/README.md").read_text()
+    assert card.endswith("On people never seen:\n\n## exact (1 cases)\n\n| a | 1 |\n")
+
+
 def test_import_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
