@@ -172,7 +172,7 @@ class Generator(nn.Module):
         self.synthesis = Synthesis(size, style_dim, channels, map_channels, modulation)
         self.mapping = MappingNetwork(style_dim, mapping_layers) if mapping_layers else None
         self.style_dim = style_dim
-        # Training takes half the time on CPUs in bfloat16.
+        # Training takes a fifth less time on CPUs in bfloat16.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
