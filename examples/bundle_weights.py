@@ -38,9 +38,14 @@ model = {cls}.from_pretrained("{name}")
 {figures}"""
 
 
-def show(figures: str | dict[str, dict[str, float]]) -> str:
+def is_report(figures: Any) -> bool:
+    """Whether it is a comparison's results.md: printed text has no heading."""
+    return isinstance(figures, str) and figures.startswith("# ")
+
+
+def show(figures: Any) -> str:
     """A report, what a script has printed, or a table: figures as rows, conditions as columns."""
-    if isinstance(figures, str) and figures.startswith("# "):
+    if is_report(figures):
         report = figures.partition("\n")[2]
         return f"\nOn people never seen:\n{report}"
     if isinstance(figures, str):
@@ -86,9 +91,8 @@ def main() -> None:
     figures: Any = Path(options.figures[0]).read_text(encoding="utf-8")
     if len(options.figures) > 1:
         figures = json.loads(figures)[options.figures[1]]
-    is_report = isinstance(figures, str) and figures.startswith("# ")
     facts: dict[str, Any] = {"licence": "Apache-2.0", "class_names": None}
-    facts["figures"] = None if is_report else figures  # a report is for the card alone
+    facts["figures"] = None if is_report(figures) else figures  # a report is for the card alone
     folder = model.save_pretrained(bundled_folder(options.name), dtype="float16", **facts)
     weights = folder / "model.safetensors"
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
