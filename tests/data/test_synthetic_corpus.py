@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -301,10 +302,27 @@ def test_batches_of_words() -> None:
     assert "word" not in next(iter(SyntheticDataModule(**SMALL).val_dataloader()))
 
 
+@pytest.mark.parametrize("cache", [False, True])
+def test_the_next_person_of_the_split_can_drive(cache: bool) -> None:
+    data = SyntheticDataModule(
+        **SMALL | {"cross_driven": True, "val_identities": 2, "cache": cache}
+    )
+    after = {"train": {0: 1, 1: 2, 2: 0}, "val": {800_000: 800_001, 800_001: 800_000}}
+    for split, loader in {"train": data.train_dataloader(), "val": data.val_dataloader()}.items():
+        batch = next(iter(loader))
+        for row, start in enumerate(batch["start"].tolist()):
+            person, take = (int(part) for part in batch["clip"][row].removeprefix("id").split("/"))
+            clip = make_clip(person, take, seconds=1.0)
+            other = replace(clip, identity=make_clip(after[split][person], seconds=1.0).identity)
+            expected = to_uint8(other.frames(32, range(start, start + 4)))
+            assert (batch["driving"][row].float() - expected.float()).abs().max() <= 1
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"identities": 0}, "identities must be 1"),
+        ({"cross_driven": True}, "val_identities is 1, give 2 or more"),
         ({"val_identities": -1}, "val_identities must be 0"),
         ({"test_identities": 100_001}, "test_identities must be 0 to 100000"),
         ({"takes": 0}, "takes must be"),

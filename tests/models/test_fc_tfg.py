@@ -100,6 +100,7 @@ def test_sound_is_heard_around_its_frame(model: FCTFG) -> None:
         ({"discriminator": "frame"}, "frame"),
         ({"perceptual": "lpip"}, "lpip"),
         ({"mute": 1.0}, "mute=1.0"),
+        ({"mouth_weight": 2.0}, "mouth_weight=2.0 needs mouth_box"),
         ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "top, left, bottom, right"),
     ],
 )
@@ -208,6 +209,17 @@ def test_the_terms_of_the_objective_by_hand() -> None:
     terms = model.discriminator_losses(batch, outputs)
     assert float(terms["real"]) == pytest.approx(math.log(2))
     assert float(terms["fake"]) == pytest.approx(math.log(1 + math.exp(2)))
+
+
+def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> None:
+    model = FC_TFG(mouth_box=MOUTH, mouth_weight=2.0, orthogonality="none", gan_weight=0.0)
+    video = torch.zeros(1, 1, 3, SIZE, SIZE)
+    batch: Any = {"video": video}
+    outputs = {"video": with_mouth(video, 0.5)}
+    share = 8 * 16 / SIZE**2
+    losses = {name: float(loss) for name, loss in model.generator_losses(batch, outputs).items()}
+    assert losses == pytest.approx({"l1": 0.5 * share, "mouth": 2 * 0.25 * share})
+    assert model.discriminator_losses(batch, outputs) == {}
 
 
 def test_the_defaults_are_the_papers_weights() -> None:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,12 +16,14 @@ from talkingface.data.sampling import Span
 from talkingface.data.synthetic.clip import SyntheticClip
 from talkingface.data.synthetic.dataset import (
     PEOPLE,
+    POPULATION,
     WORD_FRAMES,
     choose_word,
     clip_name,
     make_clip,
     make_word_clip,
 )
+from talkingface.data.synthetic.face import sample_identity
 from talkingface.data.synthetic.speech import WORDS
 
 _KNOWN_CLIPS = 1024  # whose sound and motion are kept (about 300 kB each)
@@ -48,6 +51,7 @@ class SyntheticReader:
         noise_db: signal-to-noise ratio of background noise in dB; none by default.
         seed: the people's.
         motion: how far heads move.
+        drivers: for each clip another person, whom labels show in its motion; none by default.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class SyntheticReader:
         noise_db: float | None = None,
         seed: int = 0,
         motion: float = 1.0,
+        drivers: Sequence[int] | None = None,
     ) -> None:
         self.takes = takes
         self.size = size
@@ -65,6 +70,7 @@ class SyntheticReader:
         self.noise_db = noise_db
         self.seed = seed
         self.motion = motion
+        self.drivers = drivers
         count = WORD_FRAMES if seconds is None else round(seconds * FPS)
         names = [clip_name(*take, seed) for take in takes]
         self.clips = [Clip("", name, name.split("/")[0], count) for name in names]
@@ -94,7 +100,16 @@ class SyntheticReader:
     def cache(self, clip: int) -> None:
         """Draw all frames of a clip and keep them in memory."""
         made = self.clip(clip)
-        self._drawn[clip] = _Drawn(to_uint8(made.frames(self.size)), made.labels(self.size))
+        labels = made.labels(self.size) | self._driving(clip, range(len(made)))
+        self._drawn[clip] = _Drawn(to_uint8(made.frames(self.size)), labels)
+
+    def _driving(self, clip: int, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Frames of another person who moves and speaks the same."""
+        if self.drivers is None:
+            return {}
+        looks = sample_identity(self.seed * POPULATION + self.drivers[clip])
+        frames = replace(self.clip(clip), identity=looks).frames(self.size, indices)
+        return {"driving": to_uint8(frames)}
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
         """Draw frames in any order, (len(indices), 3, size, size) uint8."""
@@ -118,6 +133,7 @@ class SyntheticReader:
                 labels[name] = label[list(indices)]
         else:
             labels.update(self.clip(clip).labels(self.size, indices))
+            labels.update(self._driving(clip, indices))
         if self.seconds is None:
             labels["word"] = self._classes[choose_word(*self.takes[clip], self.seed)]
         return labels
@@ -156,9 +172,13 @@ class SyntheticDataModule(WindowDataModule):
         cache: draw everything once and keep it in memory (3 * size**2 bytes per frame): for sets
             of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
             by one level of 255.
+        cross_driven: give ``driving`` too, the window's motion by another person of the split, the
+            next one: what a model shall take from it can then not be who is seen. Only drawn people
+            can be trained so.
 
     Raises:
-        ValueError: if a number is out of range, or clips are shorter than a window with references.
+        ValueError: if a number is out of range, clips are shorter than a window with references,
+            or a split has no other person to drive.
 
     Example:
         >>> data = SyntheticDataModule(size=32, frames=5, batch_size=2, identities=2, seconds=1.0)
@@ -186,6 +206,7 @@ class SyntheticDataModule(WindowDataModule):
         windows_per_clip: int = 1,
         motion: float = 1.0,
         cache: bool = False,
+        cross_driven: bool = False,
     ) -> None:
         super().__init__(size, frames, references, batch_size, num_workers, seed, windows_per_clip)
         people = {"train": identities, "val": val_identities, "test": test_identities}
@@ -194,6 +215,10 @@ class SyntheticDataModule(WindowDataModule):
             least, most = int(split == "train"), len(PEOPLE[split])
             if not least <= count <= most:
                 raise ValueError(f"{name} must be {least} to {most}, not {count}.")
+            if cross_driven and count == 1:
+                raise ValueError(
+                    f"cross_driven needs a second person: {name} is 1, give 2 or more."
+                )
         for name, count in {"takes": takes, "held_out_takes": held_out_takes}.items():
             if count < 1:
                 raise ValueError(f"{name} must be 1 or more, not {count}.")
@@ -215,6 +240,7 @@ class SyntheticDataModule(WindowDataModule):
         self.noise_db = noise_db
         self.motion = motion
         self.cache = cache
+        self.cross_driven = cross_driven
         self._ready = False
 
     @property
@@ -247,6 +273,7 @@ class SyntheticDataModule(WindowDataModule):
             self.noise_db,
             self.seed,
             self.motion,
+            self._drivers(splits) if self.cross_driven else None,
         )
         if self.cache:
             for member in range(len(reader.clips)):
@@ -264,6 +291,16 @@ class SyntheticDataModule(WindowDataModule):
             self._dataset(reader, part) for part in parts
         )
         self._ready = True
+
+    @staticmethod
+    def _drivers(splits: dict[str, list[Take]]) -> list[int]:
+        """Of each clip, the next person of its split; the first one's clips come after the last."""
+        drivers = []
+        for takes in splits.values():
+            people = sorted({take.person for take in takes})
+            after = dict(zip(people, people[1:] + people[:1], strict=True))
+            drivers += [after[take.person] for take in takes]
+        return drivers
 
     def clips(self, split: Literal["train", "val", "test"]) -> list[SyntheticClip]:
         """The clips of a split: for what a batch does not hold, such as exact cross-driving.

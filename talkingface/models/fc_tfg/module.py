@@ -89,7 +89,9 @@ class FCTFG(TalkingFaceModule):
         perceptual: ``"lpips"``, as the paper names the loss, on VGG-16; ``"lpips_alex"``, the same
             on AlexNet, in a tenth of the time; or ``"vgg19"``, eq. 7 as it is printed.
         perceptual_weight: :math:`\lambda_5`.
-        gan_weight: :math:`\lambda_6`.
+        gan_weight: :math:`\lambda_6`; with 0 the discriminator is not trained either.
+        mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
+            Lips are few pixels, whose large differences squares make count.
         mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in
             driving frames wherever the sound says what the lips do. None, as in the paper, hides
             nothing.
@@ -145,6 +147,7 @@ class FCTFG(TalkingFaceModule):
         perceptual: Literal["lpips", "lpips_alex", "vgg19"] = "lpips",
         perceptual_weight: float = 1.0,
         gan_weight: float = 0.1,
+        mouth_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
         mute: float = 0.0,
         lr: float = 1e-4,
@@ -161,6 +164,8 @@ class FCTFG(TalkingFaceModule):
         if perceptual not in (*_TRUNKS, "vgg19"):
             names = ", ".join([*_TRUNKS, "vgg19"])
             raise ValueError(f"perceptual must be one of {names}, not {perceptual!r}.")
+        if mouth_weight and mouth_box is None:
+            raise ValueError(f"mouth_weight={mouth_weight} needs mouth_box: give the mouth's box.")
         if not 0 <= mute < 1:
             raise ValueError(f"mute={mute}: give a share in [0, 1) of the clips.")
         self.image_size = image_size
@@ -170,6 +175,7 @@ class FCTFG(TalkingFaceModule):
         self.identity: IdentityName = identity
         self.identity_weight = identity_weight
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
+        self.mouth_weight = mouth_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -346,6 +352,9 @@ class FCTFG(TalkingFaceModule):
             losses["identity"] = self.identity_weight * self._fixed["identity"](*pair)
         if self.l1_weight:
             losses["l1"] = self.l1_weight * F.l1_loss(fake, real)
+        if self.mouth_weight:
+            mouth = (cast(Tensor, self.mouth) * (fake - real).square()).mean()
+            losses["mouth"] = self.mouth_weight * mouth
         if self.perceptual_weight and self.perceptual in _TRUNKS:
             losses["lpips"] = self.perceptual_weight * self._fixed[self.perceptual](*pair)
         elif self.perceptual_weight:
@@ -357,6 +366,8 @@ class FCTFG(TalkingFaceModule):
 
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 8 from the other side."""
+        if not self.gan_weight:
+            return {}
         real, fake = self._judge(batch["video"]), self._judge(outputs["video"])
         on_real, on_fake = discriminator_adversarial_loss(real, fake)
         return {"real": on_real, "fake": on_fake}
