@@ -28,9 +28,9 @@ from talkingface.data.synthetic.dataset import (
     make_word_clip,
     write_clips,
 )
-from talkingface.data.synthetic.face import landmarks, sample_identity
+from talkingface.data.synthetic.face import Expression, landmarks, sample_identity
 from talkingface.data.synthetic.motion import BLINKS, SPREAD, sample_motion
-from talkingface.data.synthetic.speech import WORDS, pronounce, sample_voice, speak
+from talkingface.data.synthetic.speech import ARTICULATION, WORDS, pronounce, sample_voice, speak
 from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import VideoClip, read_metadata
 
@@ -302,19 +302,26 @@ def test_batches_of_words() -> None:
     assert "word" not in next(iter(SyntheticDataModule(**SMALL).val_dataloader()))
 
 
+@pytest.mark.parametrize("driving", ["motion", "speech"])
 @pytest.mark.parametrize("cache", [False, True])
-def test_the_next_person_of_the_split_can_drive(cache: bool) -> None:
-    data = SyntheticDataModule(
-        **SMALL | {"cross_driven": True, "val_identities": 2, "cache": cache}
-    )
+def test_the_next_person_of_the_split_can_drive(driving: str, cache: bool) -> None:
+    values = {"driving": driving, "val_identities": 2, "cache": cache, "motion": 0.0}
+    data = SyntheticDataModule(**SMALL | values)
     after = {"train": {0: 1, 1: 2, 2: 0}, "val": {800_000: 800_001, 800_001: 800_000}}
     for split, loader in {"train": data.train_dataloader(), "val": data.val_dataloader()}.items():
         batch = next(iter(loader))
         for row, start in enumerate(batch["start"].tolist()):
             person, take = (int(part) for part in batch["clip"][row].removeprefix("id").split("/"))
-            clip = make_clip(person, take, seconds=1.0)
-            other = replace(clip, identity=make_clip(after[split][person], seconds=1.0).identity)
-            expected = to_uint8(other.frames(32, range(start, start + 4)))
+            clip = make_clip(person, take, seconds=1.0, motion=0.0)
+            next_one = make_clip(after[split][person], take, seconds=1.0)
+            if driving == "motion":
+                driver = replace(clip, identity=next_one.identity)
+            else:
+                mouth = [Expression._fields.index(name) for name in ARTICULATION]
+                expression = next_one.expression.clone()
+                expression[:, mouth] = clip.articulation
+                driver = replace(next_one, expression=expression)
+            expected = to_uint8(driver.frames(32, range(start, start + 4)))
             assert (batch["driving"][row].float() - expected.float()).abs().max() <= 1
 
 
@@ -322,7 +329,7 @@ def test_the_next_person_of_the_split_can_drive(cache: bool) -> None:
     ("values", "message"),
     [
         ({"identities": 0}, "identities must be 1"),
-        ({"cross_driven": True}, "val_identities is 1, give 2 or more"),
+        ({"driving": "motion"}, "val_identities is 1, give 2 or more"),
         ({"val_identities": -1}, "val_identities must be 0"),
         ({"test_identities": 100_001}, "test_identities must be 0 to 100000"),
         ({"takes": 0}, "takes must be"),

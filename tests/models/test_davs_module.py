@@ -208,6 +208,22 @@ def test_without_supervision_only_the_frames_to_generate_are_encoded() -> None:
     assert supervised["visual"].shape[1] == FRAMES
 
 
+def test_lips_are_read_from_who_drives() -> None:
+    seed(0)
+    model = DAVS_MAIN.responsive(gan="none").eval()
+    batch = batch_of(2)
+    driven = {**batch, "driving": batch["video"].flip(0)}
+    with torch.no_grad():
+        own, other = model.generate(batch), model.generate(driven)
+        swapped = model.generate({**batch, "video": driven["driving"]})
+    torch.testing.assert_close(other["visual"], swapped["visual"])
+    assert (other["visual"] - own["visual"]).abs().max() > 1e-4
+    for name in ("target", "audio"):
+        torch.testing.assert_close(other[name], own[name])
+    frames = model.reconstruct(driven, "video") - model.reconstruct(batch, "video")
+    assert frames.abs().max() > 1e-4
+
+
 def test_disentangling_is_equations_2_to_5() -> None:
     model, batch = still(), batch_of(4)
     outputs = model.generate(batch)

@@ -1,7 +1,7 @@
 """Batches of drawn people, made when they are asked for."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from talkingface.data.datasets.clips import ClipDataset
 from talkingface.data.datasets.index import Clip
 from talkingface.data.loaders import Part, Piece, WindowDataModule
 from talkingface.data.sampling import Span
-from talkingface.data.synthetic.clip import SyntheticClip
+from talkingface.data.synthetic.clip import SyntheticClip, cross
 from talkingface.data.synthetic.dataset import (
     PEOPLE,
     POPULATION,
@@ -26,6 +26,9 @@ from talkingface.data.synthetic.dataset import (
 from talkingface.data.synthetic.face import sample_identity
 from talkingface.data.synthetic.speech import WORDS
 
+Driving = Literal["motion", "speech"]
+"""What another person can show of a window; see :class:`SyntheticDataModule`."""
+USUAL_MOTION = 1.0
 _KNOWN_CLIPS = 1024  # whose sound and motion are kept (about 300 kB each)
 
 
@@ -34,6 +37,16 @@ class Take(NamedTuple):
 
     person: int
     take: int
+
+
+def _drivers(splits: Iterable[list[Take]]) -> list[int]:
+    """Of each clip, that of the next person of its split; the first comes after the last."""
+    drivers: list[int] = []
+    for clips in splits:
+        takes = max((clip.take for clip in clips), default=0) + 1
+        first = len(drivers)
+        drivers += [first + (number + takes) % len(clips) for number in range(len(clips))]
+    return drivers
 
 
 class _Drawn(NamedTuple):
@@ -51,7 +64,8 @@ class SyntheticReader:
         noise_db: signal-to-noise ratio of background noise in dB; none by default.
         seed: the people's.
         motion: how far heads move.
-        drivers: for each clip another person, whom labels show in its motion; none by default.
+        driving: what is shown of another person as well, see :class:`SyntheticDataModule`.
+        drivers: of each clip, the one with the person who drives; by index.
     """
 
     def __init__(
@@ -62,7 +76,8 @@ class SyntheticReader:
         noise_db: float | None = None,
         seed: int = 0,
         motion: float = 1.0,
-        drivers: Sequence[int] | None = None,
+        driving: Driving | None = None,
+        drivers: Sequence[int] = (),
     ) -> None:
         self.takes = takes
         self.size = size
@@ -70,6 +85,7 @@ class SyntheticReader:
         self.noise_db = noise_db
         self.seed = seed
         self.motion = motion
+        self.driving = driving
         self.drivers = drivers
         count = WORD_FRAMES if seconds is None else round(seconds * FPS)
         names = [clip_name(*take, seed) for take in takes]
@@ -81,17 +97,17 @@ class SyntheticReader:
     def clip(self, clip: int) -> SyntheticClip:
         """The clip, made anew only if it was not among the last ones."""
         if clip not in self._known:
-            self._known[clip] = self._make(self.takes[clip])
+            self._known[clip] = self._make(self.takes[clip], self.motion)
         self._known.move_to_end(clip)
         if len(self._known) > max(_KNOWN_CLIPS, len(self._drawn) + 1):
             self._known.popitem(last=False)
         return self._known[clip]
 
-    def _make(self, take: Take) -> SyntheticClip:
+    def _make(self, take: Take, motion: float) -> SyntheticClip:
         common: dict[str, Any] = {
             "noise_db": self.noise_db,
             "seed": self.seed,
-            "motion": self.motion,
+            "motion": motion,
         }
         if self.seconds is None:
             return make_word_clip(*take, **common)
@@ -104,12 +120,16 @@ class SyntheticReader:
         self._drawn[clip] = _Drawn(to_uint8(made.frames(self.size)), labels)
 
     def _driving(self, clip: int, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Frames of another person who moves and speaks the same."""
-        if self.drivers is None:
+        """Frames of the person who drives, if one does."""
+        if self.driving is None:
             return {}
-        looks = sample_identity(self.seed * POPULATION + self.drivers[clip])
-        frames = replace(self.clip(clip), identity=looks).frames(self.size, indices)
-        return {"driving": to_uint8(frames)}
+        made, take = self.clip(clip), self.takes[self.drivers[clip]]
+        if self.driving == "motion":
+            driver = replace(made, identity=sample_identity(self.seed * POPULATION + take.person))
+        else:
+            other = self._make(take, USUAL_MOTION)
+            driver = cross(other, made, other)
+        return {"driving": to_uint8(driver.frames(self.size, indices))}
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
         """Draw frames in any order, (len(indices), 3, size, size) uint8."""
@@ -172,9 +192,10 @@ class SyntheticDataModule(WindowDataModule):
         cache: draw everything once and keep it in memory (3 * size**2 bytes per frame): for sets
             of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
             by one level of 255.
-        cross_driven: give ``driving`` too, the window's motion by another person of the split, the
-            next one: what a model shall take from it can then not be who is seen. Only drawn people
-            can be trained so.
+        driving: give ``driving`` too, frames of another person, the next one of the split:
+            ``"motion"`` moves, looks and speaks like the window's, ``"speech"`` speaks like them
+            while head and eyes move on their own, as far as usual. What a model takes from
+            ``driving`` can then not be who is seen. Only drawn people can be trained so.
 
     Raises:
         ValueError: if a number is out of range, clips are shorter than a window with references,
@@ -206,7 +227,7 @@ class SyntheticDataModule(WindowDataModule):
         windows_per_clip: int = 1,
         motion: float = 1.0,
         cache: bool = False,
-        cross_driven: bool = False,
+        driving: Driving | None = None,
     ) -> None:
         super().__init__(size, frames, references, batch_size, num_workers, seed, windows_per_clip)
         people = {"train": identities, "val": val_identities, "test": test_identities}
@@ -215,10 +236,8 @@ class SyntheticDataModule(WindowDataModule):
             least, most = int(split == "train"), len(PEOPLE[split])
             if not least <= count <= most:
                 raise ValueError(f"{name} must be {least} to {most}, not {count}.")
-            if cross_driven and count == 1:
-                raise ValueError(
-                    f"cross_driven needs a second person: {name} is 1, give 2 or more."
-                )
+            if driving and count == 1:
+                raise ValueError(f"driving needs a second person: {name} is 1, give 2 or more.")
         for name, count in {"takes": takes, "held_out_takes": held_out_takes}.items():
             if count < 1:
                 raise ValueError(f"{name} must be 1 or more, not {count}.")
@@ -240,7 +259,7 @@ class SyntheticDataModule(WindowDataModule):
         self.noise_db = noise_db
         self.motion = motion
         self.cache = cache
-        self.cross_driven = cross_driven
+        self.driving = driving
         self._ready = False
 
     @property
@@ -273,7 +292,8 @@ class SyntheticDataModule(WindowDataModule):
             self.noise_db,
             self.seed,
             self.motion,
-            self._drivers(splits) if self.cross_driven else None,
+            self.driving,
+            _drivers(splits.values()) if self.driving else (),
         )
         if self.cache:
             for member in range(len(reader.clips)):
@@ -291,16 +311,6 @@ class SyntheticDataModule(WindowDataModule):
             self._dataset(reader, part) for part in parts
         )
         self._ready = True
-
-    @staticmethod
-    def _drivers(splits: dict[str, list[Take]]) -> list[int]:
-        """Of each clip, the next person of its split; the first one's clips come after the last."""
-        drivers = []
-        for takes in splits.values():
-            people = sorted({take.person for take in takes})
-            after = dict(zip(people, people[1:] + people[:1], strict=True))
-            drivers += [after[take.person] for take in takes]
-        return drivers
 
     def clips(self, split: Literal["train", "val", "test"]) -> list[SyntheticClip]:
         """The clips of a split: for what a batch does not hold, such as exact cross-driving.

@@ -363,8 +363,12 @@ class DAVS(TalkingFaceModule):
     # -------------------------------------------------------------------------------- training
 
     def generate(self, batch: Batch) -> Tensors:
-        """Rebuild a run of the target's frames from sound and from lips, and encode the rest."""
+        """Rebuild a run of the target's frames from sound and from lips, and encode the rest.
+
+        Lips are those of ``driving`` where the batch has it, else the target's own.
+        """
         networks = cast(DAVSNetworks, self.networks)
+        driving = unit_range(batch.get("driving", batch["video"]))
         video, photo = unit_range(batch["video"]), unit_range(batch["source"][:, 0])
         frames = spread_frames(video.shape[1], self.word_frames, self.training)
         first = int(torch.randint(self.word_frames - self.sequence_frames + 1, ()))
@@ -373,7 +377,7 @@ class DAVS(TalkingFaceModule):
             # Nothing looks at whole words: most of a short run's time would go into the rest.
             frames, run = frames[run], slice(None)
         mfcc = self.front_end(batch["audio"])[:, frames]
-        visual, audio = networks.lips(video[:, frames]), networks.sound(mfcc)
+        visual, audio = networks.lips(driving[:, frames]), networks.sound(mfcc)
         vector, maps = networks.person_encoder(photo)
         outputs = {
             "photo": photo,
@@ -507,12 +511,12 @@ class DAVS(TalkingFaceModule):
     # ------------------------------------------------------------------------------ validation
 
     def reconstruct(self, batch: Batch, driver: Driver = "audio") -> Tensor:
-        """The target frames again, from the source and the sound, or the target's own lips."""
+        """The target frames again, from the source and the sound, or from lips: see `generate`."""
         networks = cast(DAVSNetworks, self.inference_networks)
         if driver == "audio":
             words = networks.sound(self.front_end(batch["audio"]))
         else:
-            words = networks.lips(unit_range(batch["video"]))
+            words = networks.lips(unit_range(batch.get("driving", batch["video"])))
         photo = unit_range(batch["source"][:, 0])
         vector, maps = networks.person_encoder(photo)
         return 2 * networks.paint(vector, maps, self.scales[driver] * words, photo) - 1
