@@ -308,7 +308,8 @@ def test_the_next_person_of_the_split_can_drive(driving: str, cache: bool) -> No
     values = {"driving": driving, "val_identities": 2, "cache": cache, "motion": 0.0}
     data = SyntheticDataModule(**SMALL | values)
     after = {"train": {0: 1, 1: 2, 2: 0}, "val": {800_000: 800_001, 800_001: 800_000}}
-    for split, loader in {"train": data.train_dataloader(), "val": data.val_dataloader()}.items():
+    loaders: dict[str, Any] = {"train": data.train_dataloader(), "val": data.val_dataloader()}
+    for split, loader in loaders.items():
         batch = next(iter(loader))
         for row, start in enumerate(batch["start"].tolist()):
             person, take = (int(part) for part in batch["clip"][row].removeprefix("id").split("/"))
