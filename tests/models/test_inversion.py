@@ -12,7 +12,7 @@ from torchvision.models import alexnet
 
 from talkingface.losses import LPIPSLoss
 from talkingface.models.components.ir_se import ArcFace
-from talkingface.models.components.psp import PSPEncoder
+from talkingface.models.components.psp import MapToStyle, PSPEncoder
 from talkingface.models.components.stylegan2 import ModulatedConv2d
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.experts.inversion.module import Inversion
@@ -202,6 +202,15 @@ def test_trunk_starts_from_arcface(tmp_path: Path) -> None:
     wanted = {k: v for k, v in arcface.state_dict().items() if not k.startswith("output_layer")}
     assert len(wanted) > 300 and same(wanted, encoder)
     assert same(heads, parts(model, "encoder.styles."))
+
+
+def test_styles_vary_with_the_map_from_the_start() -> None:
+    seed(0)
+    maps = torch.randn(64, 32, 16, 16)
+    styles = MapToStyle(32, 32, side=16)(maps)
+    # He's distribution keeps the mean square but for the border; PyTorch's own takes 5/6 of it in
+    # each of the four convolutions.
+    assert styles.std(0).mean() > 0.15
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,10 @@ class MapToStyle(nn.Module):
         super().__init__()
         self.convs = nn.Sequential()
         for _ in range((side - 1).bit_length()):
-            self.convs.append(nn.Conv2d(in_channels, style_dim, 3, stride=2, padding=1))
+            conv = nn.Conv2d(in_channels, style_dim, 3, stride=2, padding=1)
+            # Under PyTorch's own start styles hardly vary, and what learns from them starts slowly.
+            nn.init.kaiming_normal_(conv.weight, a=0.01)
+            self.convs.append(conv)
             self.convs.append(nn.LeakyReLU())
             in_channels = style_dim
         self.linear = EqualLinear(style_dim, style_dim)
