@@ -211,6 +211,20 @@ def test_the_terms_of_the_objective_by_hand() -> None:
     assert float(terms["fake"]) == pytest.approx(math.log(1 + math.exp(2)))
 
 
+def test_feature_matching_compares_the_discriminators_maps() -> None:
+    model = FC_TFG(feature_weight=2.0, orthogonality="none", l1_weight=0.0, gan_weight=0.0)
+    fake, real = (default_collate(items(2))["video"][:, [frame]] for frame in (0, 1))
+    seen: list[Tensor] = []
+    for part in (model.discriminator.from_rgb, *model.discriminator.blocks):
+        part.register_forward_hook(lambda _module, _input, output: seen.append(output.detach()))
+    losses = model.generator_losses({"video": real}, {"video": fake})  # type: ignore[typeddict-item]
+    half = len(seen) // 2  # the real frames' come first
+    distances = [(a - b).abs().mean() for a, b in zip(seen[:half], seen[half:], strict=True)]
+    assert half == 4 and list(losses) == ["feature"]
+    torch.testing.assert_close(losses["feature"], 2 * torch.stack(distances).sum())
+    assert set(model.discriminator_losses({"video": real}, {"video": fake})) == {"real", "fake"}  # type: ignore[typeddict-item]
+
+
 def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> None:
     model = FC_TFG(mouth_box=MOUTH, mouth_weight=2.0, orthogonality="none", gan_weight=0.0)
     video = torch.zeros(1, 1, 3, SIZE, SIZE)

@@ -129,12 +129,19 @@ class StyleGAN2Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Score images."""
-        x = self.blocks(self.from_rgb(images))
+        return self.maps(images)[-1]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The images, their maps from the full size down to 4 px, and last the scores."""
+        found = [images, self.from_rgb(images)]
+        for block in self.blocks:
+            found.append(block(found[-1]))
+        x = found[-1]
         with torch.autocast(x.device.type, enabled=False):  # 4 px: precise at little cost
             x = x.to(self.final_conv.weight.dtype)
             x = torch.cat([x, minibatch_deviation(x, self.stddev_group)], dim=1)
-            scores: Tensor = self.final_linear(self.final_conv(x).flatten(1))
-        return scores
+            found.append(self.final_linear(self.final_conv(x).flatten(1)))
+        return found
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:

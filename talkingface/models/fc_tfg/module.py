@@ -16,6 +16,7 @@ from talkingface.losses import (
     cosine_sync_loss,
     discriminator_adversarial_loss,
     feature_distance,
+    feature_matching_loss,
     generator_adversarial_loss,
     orthogonality_loss,
 )
@@ -89,7 +90,10 @@ class FCTFG(TalkingFaceModule):
         perceptual: ``"lpips"``, as the paper names the loss, on VGG-16; ``"lpips_alex"``, the same
             on AlexNet, in a tenth of the time; or ``"vgg19"``, eq. 7 as it is printed.
         perceptual_weight: :math:`\lambda_5`.
-        gan_weight: :math:`\lambda_6`; with 0 the discriminator is not trained either.
+        gan_weight: :math:`\lambda_6`.
+        feature_weight: Weight of feature matching in the discriminator's maps, see
+            :func:`~talkingface.losses.feature_matching_loss`; not in the paper. With neither weight
+            the discriminator is not trained.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
         mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in
@@ -147,6 +151,7 @@ class FCTFG(TalkingFaceModule):
         perceptual: Literal["lpips", "lpips_alex", "vgg19"] = "lpips",
         perceptual_weight: float = 1.0,
         gan_weight: float = 0.1,
+        feature_weight: float = 0.0,
         mouth_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
         mute: float = 0.0,
@@ -175,7 +180,7 @@ class FCTFG(TalkingFaceModule):
         self.identity: IdentityName = identity
         self.identity_weight = identity_weight
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
-        self.mouth_weight = mouth_weight
+        self.feature_weight, self.mouth_weight = feature_weight, mouth_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -325,16 +330,20 @@ class FCTFG(TalkingFaceModule):
         codes = networks.encode(frames.flatten(0, 1))[:, networks.motion_layers]
         return codes.unflatten(0, frames.shape[:2])
 
-    def _judge(self, video: Tensor) -> Tensor:
-        """Scores of frames (B, T, 3, H, W), one by one or put together as channels."""
+    def _judged_images(self, video: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W) as the discriminator sees them: one by one, or as channels."""
         if self.judged == 1:
-            return self.discriminator(video.flatten(0, 1))
+            return video.flatten(0, 1)
         if video.shape[1] != self.judged:
             raise ValueError(
                 f"the video discriminator judges {self.judged} frames, but windows have "
                 f"{video.shape[1]}: set data.frames or model.discriminator_frames."
             )
-        return self.discriminator(video.flatten(1, 2))
+        return video.flatten(1, 2)
+
+    def _judge(self, video: Tensor) -> Tensor:
+        """Scores of frames (B, T, 3, H, W)."""
+        return self.discriminator(self._judged_images(video))
 
     def generator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 9, term by term."""
@@ -360,13 +369,22 @@ class FCTFG(TalkingFaceModule):
         elif self.perceptual_weight:
             features = [self._fixed["vgg19"](frames) for frames in pair]
             losses["vgg19"] = self.perceptual_weight * feature_distance(*features)
+        if self.feature_weight:
+            with torch.no_grad():
+                maps = self.discriminator.maps(self._judged_images(real))
+            found = self.discriminator.maps(self._judged_images(fake))
+            matched = feature_matching_loss([found], [maps])
+            losses["feature"] = self.feature_weight * matched
+            scores = found[-1]
+        elif self.gan_weight:
+            scores = self._judge(fake)
         if self.gan_weight:
-            losses["gan"] = self.gan_weight * generator_adversarial_loss(self._judge(fake))
+            losses["gan"] = self.gan_weight * generator_adversarial_loss(scores)
         return losses
 
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 8 from the other side."""
-        if not self.gan_weight:
+        if not (self.gan_weight or self.feature_weight):
             return {}
         real, fake = self._judge(batch["video"]), self._judge(outputs["video"])
         on_real, on_fake = discriminator_adversarial_loss(real, fake)
