@@ -217,12 +217,12 @@ def test_feature_matching_compares_the_discriminators_maps() -> None:
     seen: list[Tensor] = []
     for part in (model.discriminator.from_rgb, *model.discriminator.blocks):
         part.register_forward_hook(lambda _module, _input, output: seen.append(output.detach()))
-    losses = model.generator_losses({"video": real}, {"video": fake})  # type: ignore[typeddict-item]
+    losses = model.generator_losses({"video": real}, {"video": fake})
     half = len(seen) // 2  # the real frames' come first
     distances = [(a - b).abs().mean() for a, b in zip(seen[:half], seen[half:], strict=True)]
     assert half == 4 and list(losses) == ["feature"]
     torch.testing.assert_close(losses["feature"], 2 * torch.stack(distances).sum())
-    assert set(model.discriminator_losses({"video": real}, {"video": fake})) == {"real", "fake"}  # type: ignore[typeddict-item]
+    assert set(model.discriminator_losses({"video": real}, {"video": fake})) == {"real", "fake"}
 
 
 def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> None:

@@ -204,6 +204,23 @@ def test_trunk_starts_from_arcface(tmp_path: Path) -> None:
     assert same(heads, parts(model, "encoder.styles."))
 
 
+def test_generator_can_learn_with_the_encoder() -> None:
+    seed(0)
+    model = INVERSION(train_generator=True, lr=1e-3, lr_factors={"generator": 3.0})
+    optimizer = model.configure_optimizers()
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    parts = (
+        model.networks.encoder.input_layer[0].weight,
+        model.networks.generator.synthesis.constant,
+    )
+    assert [rates[id(part)] for part in parts] == pytest.approx([1e-3, 3e-3])
+    before = [part.detach().clone() for part in parts]
+    fit(model, loader(4, 4), max_epochs=1)
+    assert all((part != old).any() for part, old in zip(parts, before, strict=True))
+    with pytest.raises(ValueError, match="leave train_generator off"):
+        INVERSION_HYPER(train_generator=True)
+
+
 def test_styles_vary_with_the_map_from_the_start() -> None:
     seed(0)
     maps = torch.randn(64, 32, 16, 16)

@@ -19,7 +19,11 @@ from talkingface.models.experts.inversion.convert import convert_psp, generator_
 from talkingface.models.experts.inversion.networks import InversionNetworks
 from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import ReproducibleModule, reset_metrics
+from talkingface.models.reproducible import (
+    ReproducibleModule,
+    parameter_groups,
+    reset_metrics,
+)
 from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_state_dict_file
 
@@ -48,6 +52,8 @@ class Inversion(ReproducibleModule):
         encoder_channels: See there.
         encoder_depths: See there.
         hyper: Train a hypernetwork in place of the encoder.
+        train_generator: Train the generator with the encoder: they are an autoencoder then. Not in
+            the papers; for small models, where no trained StyleGAN2 is at hand.
         hyper_channels: See there.
         hyper_depths: See there.
         hyper_dim: See there.
@@ -58,6 +64,10 @@ class Inversion(ReproducibleModule):
         identity: Whose vectors it compares, see
             :data:`~talkingface.models.experts.recognition.IDENTITY_NETWORKS`.
         lr: Learning rate of Adam.
+        lr_factors: Prefix of a network part -> factor of its learning rate.
+
+    Raises:
+        ValueError: If ``hyper`` and ``train_generator`` are both asked for.
 
     Example:
         >>> sizes = {"mapping_layers": 2, "max_channels": 8, "encoder_channels": (4, 4, 8, 8)}
@@ -79,6 +89,7 @@ class Inversion(ReproducibleModule):
         encoder_channels: tuple[int, ...] = (64, 128, 256, 512),
         encoder_depths: tuple[int, ...] = (3, 4, 14, 3),
         hyper: bool = False,
+        train_generator: bool = False,
         hyper_channels: tuple[int, ...] = (64, 128, 256, 512),
         hyper_depths: tuple[int, ...] = (3, 4, 6, 3),
         hyper_dim: int = 512,
@@ -88,9 +99,12 @@ class Inversion(ReproducibleModule):
         identity_weight: float = 0.1,
         identity: IdentityName = "arcface",
         lr: float = 1e-4,
+        lr_factors: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if hyper and train_generator:
+            raise ValueError("a hypernetwork changes a fixed generator: leave train_generator off.")
         self.networks = InversionNetworks(
             image_size,
             style_dim,
@@ -104,7 +118,10 @@ class Inversion(ReproducibleModule):
             hyper_depths,
             hyper_dim,
         )
-        self.freeze_parts(self.networks, ["generator.", "encoder."] if hyper else ["generator."])
+        if not train_generator:
+            fixed = ["generator.", "encoder."] if hyper else ["generator."]
+            self.freeze_parts(self.networks, fixed)
+        self.train_generator, self.lr_factors = train_generator, lr_factors
         self.image_size = image_size
         self.refinements = refinements if hyper else 0
         self.l2_weight, self.lpips_weight, self.lr = l2_weight, lpips_weight, lr
@@ -202,7 +219,7 @@ class Inversion(ReproducibleModule):
                     f"{error}: --init.identity FILE, --model.identity identity-reader, or "
                     "--model.identity_weight 0"
                 ) from error
-        if not self.networks.average.any():
+        if not (self.train_generator or self.networks.average.any()):
             log.warning("the generator was never trained: give --init.stylegan2 FOLDER")
 
     def invert(self, frames: Tensor) -> Tensor:
@@ -277,8 +294,7 @@ class Inversion(ReproducibleModule):
 
     def configure_optimizers(self) -> Any:
         """Adam."""
-        trained = [value for value in self.parameters() if value.requires_grad]
-        return torch.optim.Adam(trained, self.lr)
+        return torch.optim.Adam(parameter_groups(self.networks, self.lr, self.lr_factors), self.lr)
 
 
 def _find_generator(path: str | Path) -> StyleGAN2Generator:
