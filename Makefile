@@ -34,13 +34,15 @@ train: $(INSTALLED)
 	$(BIN)/talkingface fit --config pc_avs/main_$(SIZE) --data.root "$(CLIPS)" \
 		--init.identity runs/identity/model --init.sync runs/sync/model
 
-# The four stages of FC-TFG in a row, on drawn people; the model is runs/fc_tfg/model.
-fc_tfg: $(INSTALLED)
+# The stages of FC-TFG in a row, on drawn people; the model is runs/fc_tfg/model.
+fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/stylegan2_tiny
 	$(BIN)/talkingface fit --config experts/inversion_tiny --init.stylegan2 runs/stylegan2/model
 	$(BIN)/talkingface fit --config experts/sync_tiny
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.stylegan2 runs/stylegan2/model \
-		--init.inversion runs/inversion/model --init.sync runs/sync_expert/model
+	$(BIN)/talkingface fit --config fc_tfg/pixels_tiny --init.inversion runs/inversion/model \
+		--init.lpips weights/alexnet.pth
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_pixels/model \
+		--init.stylegan2 runs/stylegan2/model --init.sync runs/sync_expert/model --init.lpips weights/alexnet.pth
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)

@@ -225,6 +225,21 @@ def test_feature_matching_compares_the_discriminators_maps() -> None:
     assert set(model.discriminator_losses({"video": real}, {"video": fake})) == {"real", "fake"}
 
 
+def test_codes_are_drawn_to_those_of_the_target() -> None:
+    seed(0)
+    model = FC_TFG(code_weight=3.0, orthogonality="none", l1_weight=0.0, gan_weight=0.0)
+    model.eval()
+    batch = default_collate(items(2))
+    outputs = model.generate(batch)
+    losses = model.generator_losses(batch, outputs)
+    networks = model.networks
+    fused, _ = networks.temporal(outputs["canonical"][:, None] + outputs["motion"])
+    wanted = networks.encode(batch["video"].flatten(0, 1))[:, networks.motion_layers]
+    error = (fused.flatten(0, 1) - wanted).square().mean()
+    assert list(losses) == ["code"]
+    torch.testing.assert_close(losses["code"], 3 * error)
+
+
 def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> None:
     model = FC_TFG(mouth_box=MOUTH, mouth_weight=2.0, orthogonality="none", gan_weight=0.0)
     video = torch.zeros(1, 1, 3, SIZE, SIZE)

@@ -94,6 +94,9 @@ class FCTFG(TalkingFaceModule):
         feature_weight: Weight of feature matching in the discriminator's maps, see
             :func:`~talkingface.losses.feature_matching_loss`; not in the paper. With neither weight
             the discriminator is not trained.
+        code_weight: Weight of the squared differences of the moved layers' codes from those that
+            the encoder gives of the target; not in the paper. With encoder and generator frozen it
+            shows the canonical and the motion encoder their tasks before pixels do.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
         mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in
@@ -152,6 +155,7 @@ class FCTFG(TalkingFaceModule):
         perceptual_weight: float = 1.0,
         gan_weight: float = 0.1,
         feature_weight: float = 0.0,
+        code_weight: float = 0.0,
         mouth_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
         mute: float = 0.0,
@@ -181,6 +185,7 @@ class FCTFG(TalkingFaceModule):
         self.identity_weight = identity_weight
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.feature_weight, self.mouth_weight = feature_weight, mouth_weight
+        self.code_weight = code_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -310,7 +315,12 @@ class FCTFG(TalkingFaceModule):
         motion = networks.motion_code(driven, mel, muted)
         whole, _ = networks.fuse(codes, canonical, motion)
         video = networks.paint(whole.flatten(0, 1), "random").unflatten(0, driving.shape[:2])
-        return {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
+        outputs = {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
+        if self.code_weight:
+            with torch.no_grad():
+                target = self._motion_codes(networks, batch["video"])
+            outputs["code_error"] = whole[:, :, networks.motion_layers] - target
+        return outputs
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
         """Mel (B, T, 1, 80, 16) of the 0.2 s around each frame, of a batch's sound."""
@@ -354,6 +364,8 @@ class FCTFG(TalkingFaceModule):
             losses["orthogonality"] = self.orthogonality_weight * orthogonality_loss(
                 outputs["canonical"][:, None], outputs["motion"], self.orthogonality
             )
+        if self.code_weight:
+            losses["code"] = self.code_weight * outputs["code_error"].square().mean()
         if self.sync_weight:
             visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
             losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)
