@@ -39,10 +39,10 @@ fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/stylegan2_tiny
 	$(BIN)/talkingface fit --config experts/inversion_tiny --init.stylegan2 runs/stylegan2/model
 	$(BIN)/talkingface fit --config experts/sync_tiny
-	$(BIN)/talkingface fit --config fc_tfg/pixels_tiny --init.inversion runs/inversion/model \
-		--init.lpips weights/alexnet.pth
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_pixels/model \
-		--init.stylegan2 runs/stylegan2/model --init.sync runs/sync_expert/model --init.lpips weights/alexnet.pth
+	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/inversion/model
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_codes/model \
+		--init.stylegan2 runs/stylegan2/model --init.lpips weights/alexnet.pth \
+		--data.frames 5 --data.batch_size 4 --model.sync_weight 0.1 --init.sync runs/sync_expert/model
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
