@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=16, help="words of each of them")
     parser.add_argument("--motion", type=float, default=0.0, help="of the heads")
     options = parser.parse_args()
+    if options.people < 2:
+        parser.error(f"--people {options.people}: give 2 or more, one half teaches the probe")
     models = [load_pretrained(path) for path in options.models]
     names = sorted(WORDS)
     codes: list[list[Tensor]] = [[] for _ in models]

@@ -135,6 +135,9 @@ def test_measure_leak(
         path, leak, area = row.split()
         assert path == str(folder) and 0 <= float(leak) <= 100
         assert float(area) > 0.7  # colours tell people apart, whatever the weights
+    with pytest.raises(SystemExit):
+        run("measure_leak.py", *folders, "--people", 1, monkeypatch=monkeypatch)
+    assert "--people 1: give 2 or more" in capsys.readouterr().err
 
 
 def test_evaluate_reconstruction(
