@@ -29,6 +29,7 @@ from talkingface.data.synthetic.speech import WORDS
 Driving = Literal["motion", "speech"]
 """What another person can show of a window; see :class:`SyntheticDataModule`."""
 USUAL_MOTION = 1.0
+"""How far heads of ``"speech"`` move, however still those of the windows are."""
 _KNOWN_CLIPS = 1024  # whose sound and motion are kept (about 300 kB each)
 
 
@@ -193,9 +194,9 @@ class SyntheticDataModule(WindowDataModule):
             of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
             by one level of 255.
         driving: give ``driving`` too, frames of another person, the next one of the split:
-            ``"motion"`` moves, looks and speaks like the window's, ``"speech"`` speaks like them
-            while head and eyes move on their own, as far as usual. What a model takes from
-            ``driving`` can then not be who is seen. Only drawn people can be trained so.
+            with ``"motion"`` head, eyes and lips move as in the window, with ``"speech"`` the lips
+            alone, and the rest on its own, as far as usual. What a model takes from ``driving`` can
+            then not be who is seen. Only drawn people can be had so.
 
     Raises:
         ValueError: if a number is out of range, clips are shorter than a window with references,
