@@ -36,13 +36,10 @@ train: $(INSTALLED)
 
 # The stages of FC-TFG in a row, on drawn people; the model is runs/fc_tfg/model.
 fc_tfg: $(INSTALLED) alexnet
-	$(BIN)/talkingface fit --config experts/stylegan2_tiny
-	$(BIN)/talkingface fit --config experts/inversion_tiny --init.stylegan2 runs/stylegan2/model
-	$(BIN)/talkingface fit --config experts/sync_tiny
-	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/inversion/model
+	$(BIN)/talkingface fit --config experts/taught_tiny --init.pc_avs $(or $(PC_AVS),pc-avs-tiny)
+	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught/model
 	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_codes/model \
-		--init.stylegan2 runs/stylegan2/model --init.lpips weights/alexnet.pth \
-		--data.frames 5 --data.batch_size 4 --model.sync_weight 0.1 --init.sync runs/sync_expert/model
+		--init.lpips weights/alexnet.pth
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
@@ -78,7 +75,8 @@ weights: $(INSTALLED)
 	$(BIN)/talkingface fit --config davs/main_tiny --trainer.precision bf16-mixed --init.model runs/davs_decoder/model
 	$(BIN)/talkingface fit --config pc_avs/pixels_drawn --trainer.precision bf16-mixed
 	$(BIN)/talkingface fit --config pc_avs/main_drawn --trainer.precision bf16-mixed --init.model runs/pc_avs_pixels/model
-	for name in davs pc_avs; do \
+	$(MAKE) fc_tfg PC_AVS=runs/pc_avs/model
+	for name in davs pc_avs fc_tfg; do \
 		$(BIN)/talkingface compare --models runs/$$name/model --clips 100 --seconds 2 --output runs/$$name.report \
 		&& $(BIN)/python examples/bundle_weights.py runs/$$name/model $$(echo $$name | tr _ -)-tiny \
 			--figures runs/$$name.report/results.md || exit; \

@@ -27,7 +27,7 @@ from talkingface.losses.perceptual import (
     perceptual_loss,
     vgg_face_loss,
 )
-from talkingface.losses.reconstruction import box_mask, masked_l1
+from talkingface.losses.reconstruction import box_mask, landmark_weights, masked_l1
 from talkingface.losses.regularisation import path_lengths, r1_penalty
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
 
@@ -47,6 +47,7 @@ __all__ = [
     "identity_loss",
     "info_nce",
     "inverse_distance_contrastive",
+    "landmark_weights",
     "margin_contrastive",
     "masked_l1",
     "orthogonality_loss",

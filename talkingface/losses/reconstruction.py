@@ -61,3 +61,30 @@ def masked_l1(frames: Tensor, target: Tensor, mask: Tensor) -> Tensor:
             f"shapes differ: {tuple(frames.shape)}, {tuple(target.shape)}, mask {tuple(mask.shape)}"
         )
     return (mask * (frames - target).abs()).mean()
+
+
+def landmark_weights(points: Tensor, size: int, weight: float, radius: float = 0.03) -> Tensor:
+    r"""Weights of pixels, one and more near landmarks: :math:`1 + w \max_p e^{-d_p^2 / 2 r^2}`.
+
+    Eyes and lips are few pixels, which a plain mean hardly counts.
+
+    Args:
+        points: Landmarks (x, y) in pixels, a pixel's centre being an integer, of shape (N, P, 2).
+        size: Side of the frames, pixels.
+        weight: What a pixel on a landmark counts more than one far away.
+        radius: Reach r of a landmark, as a fraction of the side.
+
+    Returns:
+        Weights of shape (N, 1, size, size).
+
+    Examples:
+        >>> landmark_weights(torch.tensor([[[1.0, 0.0]]]), 4, weight=2.0, radius=0.25)[0, 0, 0]
+        tensor([2.2131, 3.0000, 2.2131, 1.2707])
+    """
+    places = torch.arange(size, device=points.device, dtype=points.dtype)
+    # A Gaussian is a product of its axes; the largest of the points' is that of the nearest.
+    across, down = (
+        torch.exp(-(axis[..., None] - places).square() / (2 * (radius * size) ** 2))
+        for axis in points.unbind(-1)
+    )
+    return 1 + weight * (down[..., None] * across[..., None, :]).amax(1)[:, None]

@@ -11,6 +11,8 @@ MOUTH = slice(48, 68)
 """The 20 points of the mouth among iBUG's 68."""
 CONTOUR = slice(0, 17)
 """The 17 points of the jaw line."""
+FEATURES = slice(17, 68)
+"""The points of brows, nose, eyes and mouth."""
 OUTER_EYE_CORNERS = (36, 45)
 
 

@@ -251,6 +251,21 @@ def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> N
     assert model.discriminator_losses(batch, outputs) == {}
 
 
+def test_squares_count_near_landmarks() -> None:
+    model = FC_TFG(landmark_weight=2.0, orthogonality="none", gan_weight=0.0)
+    video, points = torch.zeros(1, 1, 3, SIZE, SIZE), torch.full((1, 1, 68, 2), -99.0)
+    points[0, 0, 40] = torch.tensor([5.0, 9.0])  # an eye's
+    points[0, 0, 3] = torch.tensor([20.0, 20.0])  # the jaw's, which do not count
+    batch: Any = {"video": video, "landmarks": points}
+    changed = video.clone()
+    changed[..., 9, 5] = changed[..., 9, 6] = changed[..., 20, 20] = 0.5
+    losses = model.generator_losses(batch, {"video": changed})
+    near = 1 + math.exp(-1 / (2 * (0.03 * SIZE) ** 2))
+    assert float(losses["landmark"]) == pytest.approx(2 * 0.25 * near / SIZE**2)
+    with pytest.raises(ValueError, match=r"landmark_weight=2.0 needs landmarks"):
+        model.generator_losses({"video": video}, {"video": changed})
+
+
 def test_the_defaults_are_the_papers_weights() -> None:
     hparams = FC_TFG().hparams
     weights = [hparams[name] for name in ("orthogonality_weight", "l1_weight", "gan_weight")]

@@ -152,6 +152,9 @@ def test_random_faces_are_pure_functions_and_their_labels_fit() -> None:
     assert torch.equal(labels["gaze"], labels["expression"][:, 8:10])
     assert torch.equal(labels["blink"], labels["expression"][:, 6])
     assert set(SCENE) <= set(Identity._fields)
+    middle = RandomFaces([9], 4, 32, seed=1, turn=0.5).labels(0, [2, 0])["pose"]
+    rest = torch.tensor([0.0, 0, 0, 0, 0, 1])
+    torch.testing.assert_close(middle - rest, (labels["pose"] - rest) / 2)
 
 
 def test_random_faces_share_nobody_between_splits() -> None:

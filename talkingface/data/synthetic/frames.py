@@ -37,8 +37,13 @@ TRAITS = tuple(name for name in Identity._fields if name not in SCENE)
 """Traits of the face, which is what a person is known by."""
 
 
-def random_poses(count: int, rng: np.random.Generator) -> Tensor:
-    """Draw poses evenly from the whole range in which faces can be drawn.
+def random_poses(count: int, rng: np.random.Generator, turn: float = 1.0) -> Tensor:
+    """Draw poses evenly from the whole range in which faces can be drawn, or from its middle.
+
+    Args:
+        count: number of poses.
+        rng: what they are drawn with.
+        turn: share of the range.
 
     Shape:
         - output: (count, 6), see :class:`~talkingface.data.synthetic.face.Pose`
@@ -49,7 +54,7 @@ def random_poses(count: int, rng: np.random.Generator) -> Tensor:
         (torch.Size([100, 6]), True)
     """
     limits = {"yaw": 45.0, "pitch": 25.0, "roll": 20.0, "x": 0.06, "y": 0.06, "scale": 0.12}
-    spread = {name: limit * rng.uniform(-1, 1, count) for name, limit in limits.items()}
+    spread = {name: turn * limit * rng.uniform(-1, 1, count) for name, limit in limits.items()}
     spread["scale"] += 1
     poses = np.stack([spread[name] for name in Pose._fields], axis=1)
     return torch.from_numpy(poses).float()
@@ -92,6 +97,7 @@ class RandomFaces:
         size: Height and width in pixels.
         seed: Of poses, expressions and scenes.
         shared: Keep the frames where all loading processes find them.
+        turn: How far heads turn and move, as a share of the whole range.
 
     Example:
         >>> faces = RandomFaces([7, 8], poses=3, size=32)
@@ -100,9 +106,16 @@ class RandomFaces:
     """
 
     def __init__(
-        self, people: Sequence[int], poses: int, size: int, seed: int = 0, shared: bool = False
+        self,
+        people: Sequence[int],
+        poses: int,
+        size: int,
+        seed: int = 0,
+        shared: bool = False,
+        turn: float = 1.0,
     ) -> None:
         self.people, self.poses, self.size, self.seed = people, poses, size, seed
+        self.turn = turn
         self.clips: Sequence[Clip] = [
             Clip("", f"id{person:06d}", f"id{person:06d}", poses) for person in people
         ]
@@ -117,20 +130,24 @@ class RandomFaces:
         """Draw a person's frames."""
         if self._drawn[clip]:
             return
-        person = self.people[clip]
         pose, expression = self._motion(clip)
-        rng = np.random.default_rng([self.seed, person, 1])
-        identities = sample_identity(person).repeat(self.poses, 1)
-        for name in SCENE:
-            scene = torch.from_numpy(rng.uniform(0, 1, self.poses)).float()
-            identities[:, Identity._fields.index(name)] = scene
+        identities = self._looks(clip)
         self._points[clip] = landmarks(identities, pose, expression, self.size)
         self._frames[clip] = to_uint8(render(identities, pose, expression, self.size))
         self._drawn[clip] = True
 
+    def _looks(self, clip: int) -> Tensor:
+        person = self.people[clip]
+        rng = np.random.default_rng([self.seed, person, 1])
+        looks = sample_identity(person).repeat(self.poses, 1)
+        for name in SCENE:
+            scene = torch.from_numpy(rng.uniform(0, 1, self.poses)).float()
+            looks[:, Identity._fields.index(name)] = scene
+        return looks
+
     def _motion(self, clip: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([self.seed, self.people[clip], 0])
-        return random_poses(self.poses, rng), random_expressions(self.poses, rng)
+        return random_poses(self.poses, rng, self.turn), random_expressions(self.poses, rng)
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
         """Frames of a person, (len(indices), 3, size, size) uint8."""
@@ -146,7 +163,7 @@ class RandomFaces:
         return torch.tensor(1.0)
 
     def labels(self, clip: int, indices: Sequence[int]) -> dict[str, Any]:
-        """Landmarks, pose, expression, gaze and blink of frames, and the face's traits."""
+        """Landmarks, looks and scene, pose, expression, gaze, blink; and the face's traits."""
         self.cache(clip)
         person = Identity(*sample_identity(self.people[clip]))
         rows = list(indices)
@@ -154,6 +171,7 @@ class RandomFaces:
         gaze = Expression._fields.index("gaze_x")
         return {
             "landmarks": self._points[clip, rows],
+            "looks": self._looks(clip)[rows],
             "pose": pose,
             "expression": expression,
             "gaze": expression[:, gaze : gaze + 2],
@@ -177,6 +195,7 @@ class RandomFaceDataModule(WindowDataModule):
         batch_size: frames per batch and process.
         num_workers: loading processes.
         seed: seed of all draws; as everywhere in the corpus, another million of people.
+        turn: how far heads turn and move, as a share of the whole range.
 
     Raises:
         ValueError: if there is nobody to train on, or fewer than two frames of each.
@@ -197,6 +216,7 @@ class RandomFaceDataModule(WindowDataModule):
         batch_size: int = 128,
         num_workers: int = 0,
         seed: int = 0,
+        turn: float = 1.0,
     ) -> None:
         super().__init__(size, 1, 1, batch_size, num_workers, seed, windows_per_clip=poses)
         for name, value, least in (
@@ -209,7 +229,7 @@ class RandomFaceDataModule(WindowDataModule):
         self.identities, self.poses = identities, poses
         people = [*PEOPLE["train"][:identities], *PEOPLE["val"][:val_identities]]
         people = [seed * POPULATION + person for person in people]
-        self._reader = RandomFaces(people, poses, size, seed, shared=num_workers > 0)
+        self._reader = RandomFaces(people, poses, size, seed, num_workers > 0, turn)
         self._ready = False
 
     @property

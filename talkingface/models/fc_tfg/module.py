@@ -18,10 +18,12 @@ from talkingface.losses import (
     feature_distance,
     feature_matching_loss,
     generator_adversarial_loss,
+    landmark_weights,
     orthogonality_loss,
 )
 from talkingface.losses.disentanglement import OrthogonalityForm
 from talkingface.losses.identity import IdentityLoss
+from talkingface.metrics.landmark import FEATURES
 from talkingface.models.adversarial import Tensors
 from talkingface.models.base import TalkingFaceModule, as_float, frame_count, ping_pong
 from talkingface.models.components.audio_frontends import Wav2LipMel
@@ -99,6 +101,9 @@ class FCTFG(TalkingFaceModule):
             shows the canonical and the motion encoder their tasks before pixels do.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
+        landmark_weight: Weight of the squared differences near brows, eyes, nose and lips, see
+            :func:`~talkingface.losses.landmark_weights`, for data that label landmarks; not in the
+            paper.
         mouth_box: Box (top, left, bottom, right), as fractions of a frame, that is hidden in
             driving frames wherever the sound says what the lips do. None, as in the paper, hides
             nothing.
@@ -157,6 +162,7 @@ class FCTFG(TalkingFaceModule):
         feature_weight: float = 0.0,
         code_weight: float = 0.0,
         mouth_weight: float = 0.0,
+        landmark_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
         mute: float = 0.0,
         lr: float = 1e-4,
@@ -185,7 +191,7 @@ class FCTFG(TalkingFaceModule):
         self.identity_weight = identity_weight
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.feature_weight, self.mouth_weight = feature_weight, mouth_weight
-        self.code_weight = code_weight
+        self.code_weight, self.landmark_weight = code_weight, landmark_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -340,6 +346,17 @@ class FCTFG(TalkingFaceModule):
         codes = networks.encode(frames.flatten(0, 1))[:, networks.motion_layers]
         return codes.unflatten(0, frames.shape[:2])
 
+    def _near_landmarks(self, batch: Batch) -> Tensor:
+        """How near a brow, an eye, the nose or the lips the pixels are: (B, T, 1, H, W), 0 to 1."""
+        if "landmarks" not in batch:
+            raise ValueError(
+                f"landmark_weight={self.landmark_weight} needs landmarks in the batch, which only "
+                "drawn people have: set it to 0."
+            )
+        points = batch["landmarks"][:, :, FEATURES].flatten(0, 1)
+        near = landmark_weights(points, self.image_size, 1.0) - 1
+        return near.unflatten(0, batch["video"].shape[:2])
+
     def _judged_images(self, video: Tensor) -> Tensor:
         """Frames (B, T, 3, H, W) as the discriminator sees them: one by one, or as channels."""
         if self.judged == 1:
@@ -376,6 +393,9 @@ class FCTFG(TalkingFaceModule):
         if self.mouth_weight:
             mouth = (cast(Tensor, self.mouth) * (fake - real).square()).mean()
             losses["mouth"] = self.mouth_weight * mouth
+        if self.landmark_weight:
+            near = self._near_landmarks(batch)
+            losses["landmark"] = self.landmark_weight * (near * (fake - real).square()).mean()
         if self.perceptual_weight and self.perceptual in _TRUNKS:
             losses["lpips"] = self.perceptual_weight * self._fixed[self.perceptual](*pair)
         elif self.perceptual_weight:

@@ -1,0 +1,191 @@
+"""Inversion taught by labels: where looks and motion lie in a code, and who learns from what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from talkingface.data.batch import to_float
+from talkingface.data.synthetic.frames import RandomFaceDataModule, RandomFaces
+from talkingface.data.synthetic.traits import Expression, Identity, Pose
+from talkingface.losses import box_mask
+from talkingface.models.components.stylegan2_generator import Synthesis
+from talkingface.models.experts.inversion import inheritance, label_codes, taught
+from talkingface.models.experts.inversion.label_codes import LabelCodes
+from talkingface.models.experts.inversion.module import Inversion
+from talkingface.models.experts.inversion.taught import TaughtInversion
+from tests.models.tiny import PC_AVS, SIZE, seed, trainer
+
+MOUTH = (0.5, 0.25, 0.75, 0.75)
+
+
+def make(max_channels: int = 8, **options: Any) -> TaughtInversion:
+    seed(0)
+    return TaughtInversion(
+        motion_dim=6,
+        motion_layers=(1, 2, 3),
+        audio_layers=(3,),
+        mouth_box=MOUTH,
+        image_size=SIZE,
+        style_dim=16,
+        mapping_layers=1,
+        max_channels=max_channels,
+        encoder_channels=(4, 4, 8, 8),
+        encoder_depths=(1, 1, 1, 1),
+        lpips_weight=0.0,
+        identity_weight=0.0,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def data() -> RandomFaceDataModule:
+    return RandomFaceDataModule(SIZE, identities=4, poses=4, val_identities=2, batch_size=8)
+
+
+def labels_of(batch: Any) -> list[Tensor]:
+    return [batch[name].flatten(0, 1) for name in ("looks", "pose", "expression")]
+
+
+def test_the_numbers_are_those_of_the_corpus() -> None:
+    counts = (label_codes.LOOKS, label_codes.POSE, label_codes.EXPRESSION)
+    assert counts == (len(Identity._fields), len(Pose._fields), len(Expression._fields))
+    assert Expression._fields[label_codes.ARTICULATION] == "blink"
+
+
+@torch.no_grad()
+def test_looks_and_motion_have_entries_of_their_own() -> None:
+    seed(0)
+    labels = LabelCodes(5, 8, 3, motion_layers=(1, 2, 4), audio_layers=(2,))
+    looks, pose, face = torch.rand(3, 41), torch.randn(3, 6), torch.rand(3, 10)
+    codes = labels(looks, pose, face)
+
+    def changed(*numbers: Tensor) -> list[list[bool]]:
+        differs = (labels(*numbers) != codes).any(0)
+        return [[bool(part.any()) for part in layer.split([5, 3])] for layer in differs]
+
+    assert changed(looks.flip(0), pose, face) == [[True, False]] * 5
+    moving = [[False, layer in (1, 2, 4)] for layer in range(5)]
+    assert changed(looks, pose.flip(0), face) == moving
+    shut, speaking = face.clone(), face.clone()
+    shut[:, 6:], speaking[:, :6] = 1 - shut[:, 6:], 1 - speaking[:, :6]
+    assert changed(looks, pose, shut) == moving
+    assert changed(looks, pose, speaking) == [[False, layer == 2] for layer in range(5)]
+
+
+def test_batches_hold_what_faces_are_drawn_from(data: RandomFaceDataModule) -> None:
+    from talkingface.data.synthetic.face import render
+
+    batch = next(iter(data.train_dataloader()))
+    looks, pose, face = labels_of(batch)
+    drawn = render(looks, pose, face, SIZE)
+    assert (drawn - to_float(batch["video"].flatten(0, 1))).abs().max() <= 1 / 127.5
+
+
+@pytest.mark.parametrize("hidden", [0.0, 1.0])
+def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
+    model = make(hidden=hidden, l1_weight=3.0, l2_weight=0.5, feature_weight=2.0)
+    logged: dict[str, Tensor] = {}
+    model.log_dict = logged.update  # type: ignore[method-assign,assignment]
+    model.log = lambda *_, **__: None  # type: ignore[method-assign]
+    batch: Any = next(iter(data.train_dataloader()))
+    batch["video"] = to_float(batch["video"])
+    loss = model.training_step(batch, 0)
+    assert set(logged) == {"train/l2", "train/l1", "train/codes"}
+    torch.testing.assert_close(loss, torch.stack(list(logged.values())).sum())
+    looks, pose, face = labels_of(batch)
+    frames = batch["video"].flatten(0, 1)
+    painted = model.networks.generator(model.labels(looks, pose, face))
+    grid = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy"), -1)
+    points = batch["landmarks"].flatten(0, 1)[:, 17:]
+    nearest = torch.cdist(grid.flatten(0, 1).float()[None], points).amin(2)
+    reach = 0.03 * SIZE
+    weights = 1 + 2 * torch.exp(-nearest.square() / (2 * reach**2)).view(-1, 1, SIZE, SIZE)
+    error = painted - frames
+    torch.testing.assert_close(logged["train/l1"], 3 * (weights * error.abs()).mean())
+    torch.testing.assert_close(logged["train/l2"], 0.5 * error.square().mean())
+    if hidden:  # a mouth that cannot be seen is one at rest
+        frames = frames * (1 - box_mask(SIZE, MOUTH))
+        face = torch.cat([torch.zeros(len(face), 6), face[:, 6:]], 1)
+    target = model.labels(looks, pose, face)
+    error = (model.networks.encode(frames) - target).square()
+    parts = [error[:, k].mean() / (target[:, k].var(0).mean() + 1e-6) for k in range(8)]
+    torch.testing.assert_close(logged["train/codes"], torch.stack(parts).mean())
+
+
+def test_labels_learn_from_the_painting_alone(data: RandomFaceDataModule) -> None:
+    model = make(l1_weight=0.0, l2_weight=0.0)
+    model.log_dict = model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    batch: Any = next(iter(data.train_dataloader()))
+    batch["video"] = to_float(batch["video"])
+    model.training_step(batch, 0).backward()
+    slopes = {
+        name: sum(float(p.grad.abs().sum()) for p in part.parameters() if p.grad is not None)
+        for name, part in {
+            "encoder": model.networks.encoder,
+            "generator": model.networks.generator,
+            "labels": model.labels,
+        }.items()
+    }
+    assert slopes["encoder"] > 0 and slopes["generator"] == slopes["labels"] == 0
+
+
+def narrow_pc_avs(width: int) -> Any:
+    """A PC-AVS whose generator has as many channels in each level."""
+    levels = (width,) * 4
+    return PC_AVS(image_size=SIZE, generator_channels=levels, map_channels=width).eval()
+
+
+@torch.no_grad()
+def test_inherited_generators_paint_the_same() -> None:
+    seed(0)
+    painter, faces = narrow_pc_avs(8), RandomFaces([0, 1, 2], 2, SIZE)
+    networks = painter.networks
+    frames = torch.cat([faces.frames(person, range(2)) for person in range(3)])
+    identity, motion, maps = inheritance._read(networks, frames, 2)
+    torch.testing.assert_close(identity[0], identity[1])  # of one person
+    trained = networks.generator.synthesis
+    layers = tuple(range(8))
+    dims = 2 * len(frames)  # room for every component
+    labels = LabelCodes(8, 2 * dims, dims, layers, layers)
+    synthesis = Synthesis(SIZE, 2 * dims, (8,) * 4, 8)
+    styles = torch.cat([identity, motion], 1)
+    kept = inheritance._strongest(trained, synthesis, styles, maps)
+    assert [part.tolist() for part in kept] == [list(range(8))] * 8  # nothing has to go
+    inheritance._copy(trained, synthesis, kept)
+    synthesis.constant.copy_(maps[:1])
+    codes = inheritance._components(trained, synthesis, labels, kept, identity, motion, 0)
+    start = maps[:1].expand(len(styles), -1, -1, -1)
+    torch.testing.assert_close(synthesis(codes), trained(styles, start), rtol=0, atol=2e-4)
+
+
+def test_weak_channels_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taught, "PEOPLE_SEEN", 10)
+    monkeypatch.setattr(inheritance, "_TEACHING", 5)
+    seed(0)
+    painter, model = narrow_pc_avs(8), make(max_channels=6)
+    with torch.no_grad():
+        first = painter.networks.generator.synthesis.convs[0].conv
+        first.weight[:, [2, 5]] = 0.0  # nothing comes of these
+    model.initialise(pc_avs=painter.save_pretrained(tmp_path / "pc_avs"))
+    synthesis: Any = model.networks.generator.synthesis
+    kept = first.weight[:, [0, 1, 3, 4, 6, 7]]
+    found = synthesis.convs[0].conv.weight
+    assert all(any(torch.equal(row, old) for old in kept) for row in found)
+    with pytest.raises(ValueError, match="as many channels or more"):
+        make(max_channels=9).initialise(pc_avs=tmp_path / "pc_avs")
+
+
+def test_what_is_saved_is_an_inversion(data: RandomFaceDataModule, tmp_path: Path) -> None:
+    model = make(lr=2e-3, lr_factors={"generator": 4.0})
+    before = float(trainer().validate(model, data, verbose=False)[0]["val/psnr"])
+    trainer(max_epochs=30).fit(model, data)
+    after = float(trainer().validate(model, data, verbose=False)[0]["val/psnr"])
+    assert after > before + 3
+    opened = Inversion.from_pretrained(model.save_pretrained(tmp_path / "taught"))
+    frames = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(opened.invert(frames), model.eval().invert(frames))
+    assert not [key for key in opened.export_state_dict() if "labels" in key]
