@@ -135,6 +135,17 @@ def measured(folder: Path) -> list[Row]:
     return rows
 
 
+def others(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """What a table has measured before, of other methods or protocols than the rows'."""
+    fresh = {(row["method"], row["protocol"]) for row in rows}
+    names = [name for name in COLUMNS if not name.startswith("paper")]
+    return [
+        {name: row[name] for name in names}
+        for row in read(path)
+        if row["here"] and (row["method"], row["protocol"]) not in fresh
+    ]
+
+
 def beside(rows: Sequence[Row]) -> list[Row]:
     """Add the papers' figures: to what was measured of the kind, or by themselves.
 
@@ -229,11 +240,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comparisons", type=Path, nargs="*", help="folders of reports")
     parser.add_argument("--csv", type=Path, default=DOCS / "results.csv", help="%(default)s")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the csv has of other methods and protocols"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the whole table")
     parser.add_argument("--update", type=Path, nargs="+", default=[], help="pages to renew")
     options = parser.parse_args()
     if options.comparisons:
-        rows = beside([row for folder in options.comparisons for row in measured(folder)])
+        rows = [row for folder in options.comparisons for row in measured(folder)]
+        rows = beside([*(others(options.csv, rows) if options.add else []), *rows])
         write_csv(options.csv, COLUMNS, (list(row.values()) for row in rows))
     rows = read(options.csv)
     if options.markdown:

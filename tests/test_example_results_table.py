@@ -123,6 +123,27 @@ def test_pages_are_renewed(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill("<!-- results mouth -->\n<!-- /results -->\n", rows)
 
 
+def test_what_was_measured_of_others_can_be_kept(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    old = (made / "results.csv").read_text()
+    table = made / "older.csv"
+    # What stands there of a protocol that the report does not have.
+    changed = old.replace("PC-AVS,exact-still,", "PC-AVS,exact,")
+    table.write_text(changed)
+    run("report", "--csv", table, "--add", patch=monkeypatch)
+    found = {(r["method"], r["protocol"]) for r in read(table) if r["here"]}
+    assert found == {
+        *((m, p) for m in ("DAVS", "DAVS from lips", "PC-AVS") for p in ("self", "exact-still")),
+        ("PC-AVS", "exact"),
+    }
+    kept = [r for r in read(table) if r["protocol"] != "exact"]
+    assert kept == read(made / "results.csv")
+    run("report", "--csv", table, patch=monkeypatch)
+    assert table.read_text() == old
+
+
 def test_only_repeatable_comparisons_are_taken(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="is in two comparisons under 'self'"):
         run(made / "report", made / "report", "--csv", made / "twice.csv", patch=monkeypatch)
