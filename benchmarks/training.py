@@ -63,6 +63,7 @@ def item(size: int, frames: int) -> dict[str, Any]:
         "start": 0,
         "identity": 0,
         "word": 0,
+        "landmarks": size * torch.rand(frames, 68, 2),
     }
 
 

@@ -38,6 +38,9 @@ class LabelCodes(nn.Module):
         [False, True, True, False]
     """
 
+    units: Tensor
+    rest: Tensor
+
     def __init__(
         self,
         num_layers: int,
