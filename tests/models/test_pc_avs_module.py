@@ -567,9 +567,10 @@ def test_sound_moves_the_frames_by_the_content_scale(model: Any) -> None:
 
 
 def test_loudness_does_not_matter(model: Any) -> None:
-    # The whole utterance is brought to one loudness, so 20 dB less is the same speech.
+    # The whole utterance is brought to one loudness, so 20 dB less is the same speech, but for
+    # rounding: 6e-4 on processors without AVX-512, where a step of 8 bits is 8e-3.
     quiet = model.animate(SOURCE, 0.1 * AUDIO)
-    assert_near(quiet, model.animate(SOURCE, AUDIO), 1e-4)
+    assert_near(quiet, model.animate(SOURCE, AUDIO), 1e-3)
 
 
 def test_references_are_averaged(model: Any) -> None:

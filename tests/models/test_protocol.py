@@ -353,8 +353,9 @@ def test_frames_do_not_depend_on_the_chunk(model: Any, way: str) -> None:
         assert [len(part) for part in parts] == [
             min(chunk, 40 - start) for start in range(0, 40, chunk)
         ]
-        # Rounding differs with the size of a batch. One step of 8 bits is 8e-3.
-        torch.testing.assert_close(torch.cat(parts), frames, rtol=0, atol=2e-4)
+        # Rounding differs with the size of a batch: by up to 6e-4 on processors without AVX-512.
+        # One step of 8 bits is 8e-3.
+        torch.testing.assert_close(torch.cat(parts), frames, rtol=0, atol=1e-3)
 
 
 def test_short_driving_plays_forth_and_back(model: Any) -> None:

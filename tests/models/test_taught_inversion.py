@@ -12,7 +12,7 @@ from talkingface.data.synthetic.frames import RandomFaceDataModule, RandomFaces
 from talkingface.data.synthetic.traits import Expression, Identity, Pose
 from talkingface.losses import box_mask
 from talkingface.models.components.stylegan2_generator import Synthesis
-from talkingface.models.experts.inversion import inheritance, label_codes, taught
+from talkingface.models.experts.inversion import inheritance, label_codes
 from talkingface.models.experts.inversion.label_codes import LabelCodes
 from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.inversion.taught import TaughtInversion
@@ -144,7 +144,10 @@ def test_inherited_generators_paint_the_same() -> None:
     painter, faces = narrow_pc_avs(8), RandomFaces([0, 1, 2], 2, SIZE)
     networks = painter.networks
     frames = torch.cat([faces.frames(person, range(2)) for person in range(3)])
-    identity, motion, maps = inheritance._read(networks, frames, 2)
+    people = torch.tensor([0, 0, 1, 1, 2, 2])
+    identity, motion, maps = inheritance._read(networks, frames, people)
+    alone = networks.identity_encoder(to_float(frames))[0]
+    torch.testing.assert_close(identity[2], (alone[2] + alone[3]) / 2)
     torch.testing.assert_close(identity[0], identity[1])  # of one person
     trained = networks.generator.synthesis
     layers = tuple(range(8))
@@ -161,21 +164,26 @@ def test_inherited_generators_paint_the_same() -> None:
     torch.testing.assert_close(synthesis(codes), trained(styles, start), rtol=0, atol=2e-4)
 
 
-def test_weak_channels_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taught, "PEOPLE_SEEN", 10)
+def test_weak_channels_are_left_out(
+    data: RandomFaceDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inheritance, "_TEACHING", 5)
     seed(0)
-    painter, model = narrow_pc_avs(8), make(max_channels=6)
+    painter, model = narrow_pc_avs(8), make(max_channels=6, lr=0.0)
     with torch.no_grad():
         first = painter.networks.generator.synthesis.convs[0].conv
         first.weight[:, [2, 5]] = 0.0  # nothing comes of these
     model.initialise(pc_avs=painter.save_pretrained(tmp_path / "pc_avs"))
+    trainer(max_epochs=1, limit_train_batches=1).fit(model, data)
     synthesis: Any = model.networks.generator.synthesis
     kept = first.weight[:, [0, 1, 3, 4, 6, 7]]
     found = synthesis.convs[0].conv.weight
     assert all(any(torch.equal(row, old) for old in kept) for row in found)
     with pytest.raises(ValueError, match="as many channels or more"):
-        make(max_channels=9).initialise(pc_avs=tmp_path / "pc_avs")
+        trainer(max_epochs=1).fit(make(max_channels=9).initialise(pc_avs=tmp_path / "pc_avs"), data)
+    with pytest.raises(ValueError, match="train on a data module"):
+        loader = data.train_dataloader()
+        trainer(max_epochs=1).fit(make().initialise(pc_avs=tmp_path / "pc_avs"), loader)
 
 
 def test_what_is_saved_is_an_inversion(data: RandomFaceDataModule, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from talkingface.data.batch import to_float
-from talkingface.data.synthetic.frames import RandomFaces
 from talkingface.models.components.stylegan2 import EqualLinear
 from talkingface.models.components.stylegan2_generator import Synthesis
 from talkingface.models.experts.inversion.label_codes import LabelCodes
@@ -24,7 +23,14 @@ _PART = 100  # frames that are encoded at a time
 _TEACHING = 1500  # updates that teach the labels the components, some seconds
 
 
-def inherit(painter: Any, synthesis: Synthesis, labels: LabelCodes, faces: RandomFaces) -> None:
+def inherit(
+    painter: Any,
+    synthesis: Synthesis,
+    labels: LabelCodes,
+    frames: Tensor,
+    people: Tensor,
+    numbers: Sequence[Tensor],
+) -> None:
     """Give a generator a trained one's kernels, and the labels the codes that go with them.
 
     Where the trained generator is wider, the channels that carry most are kept. The start map
@@ -34,7 +40,12 @@ def inherit(painter: Any, synthesis: Synthesis, labels: LabelCodes, faces: Rando
         painter: A trained :class:`~talkingface.models.pc_avs.module.PCAVS` of the same image size.
         synthesis: The generator's, of as many levels, nowhere wider than the trained one.
         labels: Gives codes; learns to give those with which the faces are painted.
-        faces: Faces to see both by, and their labels.
+        frames: Faces to see both by, some of each person.
+        people: Whose they are.
+        numbers: What they are drawn from, the arguments of ``labels``.
+
+    Shape:
+        - frames: (N, 3, size, size) uint8; people: (N,); numbers: (N, ...) each.
 
     Raises:
         ValueError: If the trained generator has other levels, or is narrower.
@@ -49,14 +60,8 @@ def inherit(painter: Any, synthesis: Synthesis, labels: LabelCodes, faces: Rando
             "the trained generator's levels do not hold this one's: give one of the same image "
             "size with as many channels or more in each level."
         )
-    people = range(len(faces.people))
-    rows = range(faces.poses)
-    frames = torch.cat([faces.frames(person, rows) for person in people])
-    found = [faces.labels(person, rows) for person in people]
-    names = ("looks", "pose", "expression")
-    numbers = [torch.cat([label[name] for label in found]) for name in names]
     with torch.no_grad(), evaluating(painter):
-        identity, motion, maps = _read(painter.networks, frames, faces.poses)
+        identity, motion, maps = _read(painter.networks, frames, people)
         styles = torch.cat([identity, motion], 1)
         kept = _strongest(trained, synthesis, styles, maps)
         _copy(trained, synthesis, kept)
@@ -72,7 +77,7 @@ def _widths(synthesis: Synthesis) -> list[tuple[int, int]]:
     return [tuple(conv.conv.weight.shape[:2]) for conv in convs]
 
 
-def _read(networks: Any, frames: Tensor, poses: int) -> tuple[Tensor, Tensor, Tensor]:
+def _read(networks: Any, frames: Tensor, people: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Identity, the mean of each person's; speech and pose; and identity maps."""
     identities, motions, maps = [], [], []
     for part in frames.split(_PART):
@@ -84,8 +89,9 @@ def _read(networks: Any, frames: Tensor, poses: int) -> tuple[Tensor, Tensor, Te
         maps.append(identity_map)
         motions.append(torch.cat([content, encoder.pose(feature)], 1))
     identity = torch.cat(identities)
-    mean = identity.unflatten(0, (-1, poses)).mean(1, keepdim=True)
-    return mean.expand(-1, poses, -1).flatten(0, 1), torch.cat(motions), torch.cat(maps)
+    same = (people[:, None] == people).to(identity)
+    mean = same @ identity / same.sum(1, keepdim=True)
+    return mean, torch.cat(motions), torch.cat(maps)
 
 
 def _strongest(
@@ -108,7 +114,7 @@ def _strongest(
         share = inputs * passed * layer.conv.weight.square().sum((0, 2, 3))
         kept.append(share.topk(count).indices.sort().values)
     last: Any = synthesis.convs[-1]
-    return [*kept, torch.arange(len(last.bias))]
+    return [*kept, torch.arange(len(last.bias), device=last.bias.device)]
 
 
 def _copy(trained: Synthesis, synthesis: Synthesis, kept: Sequence[Tensor]) -> None:
@@ -182,7 +188,7 @@ def _teach(labels: LabelCodes, numbers: Sequence[Tensor], targets: Tensor) -> No
     optimizer = torch.optim.Adam(labels.parameters(), 2e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _TEACHING)
     for _ in range(_TEACHING):
-        some = torch.randint(0, len(targets), (256,))
+        some = torch.randint(0, len(targets), (256,), device=targets.device)
         error = F.mse_loss(labels(*(part[some] for part in numbers)), targets[some])
         optimizer.zero_grad()
         error.backward()

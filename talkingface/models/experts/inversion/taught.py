@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 
 from talkingface.data.batch import Batch
-from talkingface.data.synthetic.dataset import PEOPLE
-from talkingface.data.synthetic.frames import RandomFaces
 from talkingface.losses.reconstruction import box_mask, landmark_weights
 from talkingface.metrics.landmark import FEATURES
 from talkingface.models.experts.inversion.inheritance import inherit
@@ -17,8 +15,8 @@ from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import parameter_groups
 
-PEOPLE_SEEN = 400
-"""People by whose faces a trained generator's styles are read."""
+FACES_SEEN = 2400
+"""Faces by which a trained generator's styles are read."""
 
 
 class TaughtInversion(Inversion):
@@ -102,10 +100,30 @@ class TaughtInversion(Inversion):
         """
         super().initialise(stylegan2, inversion, trunk, identity, alexnet)
         if pc_avs is not None:
-            painter = load_pretrained(pc_avs, "talkingface.models.pc_avs.module:PCAVS")
-            faces = RandomFaces(PEOPLE["train"][:PEOPLE_SEEN], 6, self.image_size, turn=0.75)
-            inherit(painter, self.networks.generator.synthesis, self.labels, faces)
+            cls = "talkingface.models.pc_avs.module:PCAVS"
+            self._judges["painter"] = load_pretrained(pc_avs, cls)
         return self
+
+    def on_fit_start(self) -> None:
+        """Begin with the trained painter's kernels, as it paints the first of the data's faces.
+
+        Raises:
+            ValueError: If there is a painter, but no data module.
+        """
+        super().on_fit_start()
+        painter: Any = self._judges.pop("painter", None)
+        if painter is None or self.trainer.ckpt_path:
+            return
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise ValueError("pc_avs needs faces to be seen by: train on a data module of them.")
+        faces = data.train_dataset
+        some = [faces[number] for number in range(min(FACES_SEEN, len(faces)))]
+        names = ("video", "looks", "pose", "expression")
+        frames, *numbers = (torch.cat([x[name] for x in some]).to(self.device) for name in names)
+        people = torch.tensor([int(x["identity"]) for x in some], device=self.device)
+        synthesis = self.networks.generator.synthesis
+        inherit(painter.to(self.device), synthesis, self.labels, frames, people, numbers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss; the generator's and the encoder's parts."""
