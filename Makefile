@@ -38,8 +38,11 @@ train: $(INSTALLED)
 fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.pc_avs $(or $(PC_AVS),pc-avs-tiny)
 	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught/model
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_codes/model \
-		--init.lpips weights/alexnet.pth
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.default_root_dir runs/fc_tfg_first \
+		--init.model runs/fc_tfg_codes/model --init.lpips weights/alexnet.pth
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_first/model \
+		--init.lpips weights/alexnet.pth --data.seed 1 --data.windows_per_clip 25 --model.landmark_weight 12 \
+		--trainer.max_epochs 2 --trainer.check_val_every_n_epoch 2
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
