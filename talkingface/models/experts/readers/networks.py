@@ -191,7 +191,7 @@ def cut_out(
     Shape:
         - frames: (N, C, S, S)
         - centre, across: (N, 2) x and y
-        - output: (N, C, *size)
+        - output: (N, C, height, width) of ``size``
 
     Example:
         >>> frames = torch.arange(16.0).reshape(1, 1, 4, 4)

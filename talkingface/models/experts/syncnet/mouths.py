@@ -26,7 +26,7 @@ def crop_mouth(frames: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
     """Cut a box out of frames, and bring it to a size by antialiased bilinear interpolation.
 
     Shape:
-        - frames: (T, 3, H, W) floats; output: (T, 3, *size).
+        - frames: (T, 3, H, W) floats; output: (T, 3, height, width) of ``size``.
 
     Raises:
         ValueError: If the frames are not floats of that shape.
@@ -67,7 +67,7 @@ class SyncAugmentation(nn.Module):
 
     Shape:
         - video: (B, T, 3, H, W) in [-1, 1]; audio: (B, samples)
-        - output: mouths (B, T, 3, *size) in [-1, 1], and sound as it was given
+        - output: mouths (B, T, 3, height, width) in [-1, 1], and sound as it was given
 
     Example:
         >>> augment = SyncAugmentation((0.5, 0.0, 1.0, 1.0))
