@@ -30,8 +30,7 @@ class TaughtInversion(Inversion):
               \rVert_1 + \frac{\lVert E(x) - c \rVert_2^2}{\operatorname{Var} c}
 
     where :math:`w` counts eyes, brows and mouth for more and no gradient of the last term reaches
-    :math:`c`. Not in the papers; for small
-    models of drawn people, see
+    :math:`c`. Not in the papers; for small models of drawn people, see
     :class:`~talkingface.data.synthetic.frames.RandomFaceDataModule`. What is saved is an inversion
     like any other.
 
