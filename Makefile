@@ -37,7 +37,10 @@ train: $(INSTALLED)
 # The stages of FC-TFG in a row, on drawn people; the model is runs/fc_tfg/model.
 fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.pc_avs $(or $(PC_AVS),pc-avs-tiny)
-	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught/model
+	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught/model \
+		--model.train_generator false --data.seed 2 --data.identities 4500 --data.poses 8 \
+		--data.batch_size 16 --trainer.default_root_dir runs/taught_encoder
+	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught_encoder/model
 	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.default_root_dir runs/fc_tfg_first \
 		--init.model runs/fc_tfg_codes/model --init.lpips weights/alexnet.pth
 	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_first/model \

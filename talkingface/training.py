@@ -113,7 +113,7 @@ class TalkingFaceCLI(LightningCLI):
             model = load_pretrained(callback.best_model_path, type(self.model))
         folder = model.save_pretrained(
             Path(self.trainer.default_root_dir) / "model",
-            with_discriminator=hasattr(model, "discriminator"),
+            with_discriminator=all(hasattr(model, x) for x in model.discriminator_modules),
             training_data=getattr(self.datamodule, "title", ""),
             class_names=getattr(self.datamodule, "class_names", None),
             word_names=getattr(self.datamodule, "word_names", None),

@@ -289,6 +289,17 @@ def test_a_cache_changes_nothing_that_can_be_seen() -> None:
             assert difference.max() <= 1 and (difference > 0).float().mean() < 1e-3
 
 
+def test_a_cache_is_drawn_with_its_loader() -> None:
+    data = SyntheticDataModule(**SMALL | {"cache": True})
+    data.setup()  # the command line asks for the number of people before it starts processes
+    assert not data._reader._drawn
+    data.val_dataloader()
+    assert sorted(data._reader._drawn) == list(data.val_dataset.members)
+    kept = dict(data._reader._drawn)
+    data.val_dataloader()
+    assert all(data._reader._drawn[member] is drawn for member, drawn in kept.items())
+
+
 def test_batches_of_words() -> None:
     values = {"words": True, "frames": 25, "identities": 4, "batch_size": 4, "held_out_takes": 3}
     data = SyntheticDataModule(**SMALL | values)

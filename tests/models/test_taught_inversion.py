@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -86,14 +87,15 @@ def test_batches_hold_what_faces_are_drawn_from(data: RandomFaceDataModule) -> N
 
 @pytest.mark.parametrize("hidden", [0.0, 1.0])
 def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
-    model = make(hidden=hidden, l1_weight=3.0, l2_weight=0.5, feature_weight=2.0)
+    model = make(hidden=hidden, l1_weight=3.0, l2_weight=0.5, feature_weight=2.0, mirror=False)
     logged: dict[str, Tensor] = {}
     model.log_dict = logged.update  # type: ignore[method-assign,assignment]
     model.log = lambda *_, **__: None  # type: ignore[method-assign]
     batch: Any = next(iter(data.train_dataloader()))
     batch["video"] = to_float(batch["video"])
     loss = model.training_step(batch, 0)
-    assert set(logged) == {"train/l2", "train/l1", "train/codes"}
+    names = {"l2", "l1", "codes", "motion", "reading"}
+    assert set(logged) == {f"train/{name}" for name in names}
     torch.testing.assert_close(loss, torch.stack(list(logged.values())).sum())
     looks, pose, face = labels_of(batch)
     frames = batch["video"].flatten(0, 1)
@@ -110,9 +112,85 @@ def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
         frames = frames * (1 - box_mask(SIZE, MOUTH))
         face = torch.cat([torch.zeros(len(face), 6), face[:, 6:]], 1)
     target = model.labels(looks, pose, face)
-    error = (model.networks.encode(frames) - target).square()
+    codes = model.networks.encode(frames)
+    moved, wanted = codes[:, 1:4, -6:], target[:, 1:4, -6:]
+    parts = []
+    for layer in range(3):  # the first batch's own covariance, as numpy has it
+        spread = np.cov(wanted[:, layer].detach().numpy().T, bias=True)
+        values, vectors = np.linalg.eigh(spread)
+        along = (moved - wanted)[:, layer].detach().numpy() @ vectors
+        parts.append((along**2 / (values.clip(0) + 0.02 * values.mean() + 1e-6)).mean())
+    assert logged["train/motion"].item() == pytest.approx(np.mean(parts), rel=1e-3)
+    read = torch.cat(model.readout.read(moved), 1)
+    units = torch.tensor([30, 15, 15, 0.05, 0.05, 0.1] + 10 * [0.5])
+    off = (read - torch.cat([pose, face], 1)).abs() / units
+    off[:, 14:] *= 3 * (1 - 0.9 * face[:, 6:7])
+    torch.testing.assert_close(logged["train/reading"], 2 * off.mean())
+    error = (codes - target).square()
     parts = [error[:, k].mean() / (target[:, k].var(0).mean() + 1e-6) for k in range(8)]
     torch.testing.assert_close(logged["train/codes"], torch.stack(parts).mean())
+
+
+def test_mirrored_labels_are_those_of_mirrored_frames(data: RandomFaceDataModule) -> None:
+    from talkingface.data.synthetic.face import render
+
+    looks, pose, face = labels_of(next(iter(data.train_dataloader())))
+    drawn = render(looks, pose, face, SIZE)
+    turned = render(*label_codes.mirror_labels(looks, pose, face), SIZE)
+    off, asymmetry = ((x - drawn).abs().mean() for x in (turned.flip(3), drawn.flip(3)))
+    assert off < 0.07 * asymmetry  # curls and patterns are not drawn the other way round
+    again = label_codes.mirror_labels(*label_codes.mirror_labels(looks, pose, face))
+    for found, before in zip(again, (looks, pose, face), strict=True):
+        torch.testing.assert_close(found, before)
+
+
+def test_mirrored_training_sees_the_labels_of_what_it_shows(data: RandomFaceDataModule) -> None:
+    seen: dict[str, Any] = {}
+    model = make(hidden=0.0)
+    model.log_dict = model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    batch: Any = next(iter(data.train_dataloader()))
+    frames = batch["video"] = to_float(batch["video"])
+    _, pose, _ = labels_of(batch)
+
+    def painting(shown: Tensor, labels: list[Tensor], points: Tensor) -> dict[str, Tensor]:
+        seen.update(shown=shown, pose=labels[1], points=points)
+        return {}
+
+    model._painting = painting  # type: ignore[method-assign,assignment]
+    model.training_step(batch, 0)
+    frames, points = frames.flatten(0, 1), batch["landmarks"].flatten(0, 1)[:, 17:]
+    turned = [not torch.equal(one, other) for one, other in zip(seen["shown"], frames, strict=True)]
+    assert 0 < sum(turned) < len(turned)
+    for k, mirrored in enumerate(turned):
+        assert torch.equal(seen["shown"][k], frames[k].flip(2) if mirrored else frames[k])
+        assert seen["pose"][k, 0] == (-pose[k, 0] if mirrored else pose[k, 0])
+        across = SIZE - 1 - points[k, :, 0] if mirrored else points[k, :, 0]
+        torch.testing.assert_close(seen["points"][k, :, 0], across)
+
+
+def test_the_encoder_alone_goes_on(data: RandomFaceDataModule, tmp_path: Path) -> None:
+    first = make()
+    trainer(max_epochs=1, limit_train_batches=2).fit(first, data)
+    folder = first.save_pretrained(tmp_path / "taught", with_discriminator=True)
+    model = make(train_generator=False, lr=2e-3).initialise(taught=folder)
+    for name in ("networks", "labels", "readout"):
+        begun, left = model.get_submodule(name), first.get_submodule(name)
+        for key, value in left.state_dict().items():
+            assert torch.equal(begun.state_dict()[key], value)
+    trainer(max_epochs=1, limit_train_batches=2).fit(model, data)
+    parts = ("networks.encoder", "networks.generator", "labels", "readout")
+    changed = {
+        name: any(
+            not torch.equal(one, other)
+            for one, other in zip(
+                model.get_submodule(name).parameters(),
+                first.get_submodule(name).parameters(),
+                strict=True,
+            )
+        )
+        for name in parts
+    }
+    assert changed == dict(zip(parts, (True, False, False, True), strict=True))
 
 
 def test_labels_learn_from_the_painting_alone(data: RandomFaceDataModule) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 
 from talkingface.data.batch import FPS, audio_window, to_uint8, utterance_gain
 from talkingface.data.datasets.clips import ClipDataset
@@ -115,7 +116,9 @@ class SyntheticReader:
         return make_clip(*take, self.seconds, **common)
 
     def cache(self, clip: int) -> None:
-        """Draw all frames of a clip and keep them in memory."""
+        """Draw all frames of a clip, unless they are here, and keep them in memory."""
+        if clip in self._drawn:
+            return
         made = self.clip(clip)
         labels = made.labels(self.size) | self._driving(clip, range(len(made)))
         self._drawn[clip] = _Drawn(to_uint8(made.frames(self.size)), labels)
@@ -190,9 +193,9 @@ class SyntheticDataModule(WindowDataModule):
         seed: of the people and the windows.
         windows_per_clip: windows of every clip in an epoch.
         motion: how far heads move within a clip, as a share of the usual; 0 keeps them still.
-        cache: draw everything once and keep it in memory (3 * size**2 bytes per frame): for sets
-            of minutes. Frames are then drawn in other groups, and a pixel in thousands may differ
-            by one level of 255.
+        cache: draw a split's clips when its loader is first asked for, and keep them in memory
+            (3 * size**2 bytes per frame): for sets of minutes. Frames are then drawn in other
+            groups, and a pixel in thousands may differ by one level of 255.
         driving: give ``driving`` too, frames of another person, the next one of the split:
             with ``"motion"`` head, eyes and lips move as in the window, with ``"speech"`` the lips
             alone, and the rest on its own, as far as usual. What a model takes from ``driving`` can
@@ -274,7 +277,7 @@ class SyntheticDataModule(WindowDataModule):
         return sorted(WORDS)
 
     def setup(self, stage: str | None = None) -> None:
-        """List the clips; draw them if they are to be kept in memory."""
+        """List the clips."""
         if self._ready:
             return
         counts = {
@@ -296,9 +299,6 @@ class SyntheticDataModule(WindowDataModule):
             self.driving,
             _drivers(splits.values()) if self.driving else (),
         )
-        if self.cache:
-            for member in range(len(reader.clips)):
-                reader.cache(member)
         self.class_names = sorted({clip.identity for clip in reader.clips})
         length = reader.clips[0].frame_count
         skip = (length - self.frames + 1) // 2 if self.words else 0
@@ -312,6 +312,13 @@ class SyntheticDataModule(WindowDataModule):
             self._dataset(reader, part) for part in parts
         )
         self._ready = True
+
+    def _loader(self, dataset: ClipDataset, sampler: Sampler | None = None) -> DataLoader:
+        """Draw the clips now if they are to be kept: all processes do so at the same time."""
+        if self.cache:
+            for member in dataset.members:
+                self._reader.cache(member)
+        return super()._loader(dataset, sampler)
 
     def clips(self, split: Literal["train", "val", "test"]) -> list[SyntheticClip]:
         """The clips of a split: for what a batch does not hold, such as exact cross-driving.

@@ -6,8 +6,13 @@ from torch import Tensor, nn
 LOOKS, POSE, EXPRESSION, ARTICULATION = 41, 6, 10, 6
 """Numbers that a drawn frame is made from: whose it is, how it is placed, what it does; of the last
 the first few are what speech does. See `talkingface.data.synthetic.traits`."""
-_POSE_UNITS = (30.0, 15.0, 15.0, 0.05, 0.05, 0.1)
-_POSE_REST = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+POSE_UNITS = (30.0, 15.0, 15.0, 0.05, 0.05, 0.1)
+"""Of each number of a pose: what counts as one."""
+POSE_REST = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+"""A head that stands still in the middle."""
+_SIDES = (15, 39)  # of looks: parting and light, 0.5 in the middle
+_MIRRORED_POSE = (-1.0, 1.0, -1.0, -1.0, 1.0, 1.0)
+_MIRRORED_EXPRESSION = (*(1.0,) * 8, -1.0, 1.0)
 
 
 class LabelCodes(nn.Module):
@@ -57,8 +62,8 @@ class LabelCodes(nn.Module):
         silent = POSE + EXPRESSION - ARTICULATION
         self.motion = _mlp(silent, width, len(motion_layers) * motion_dim)
         self.speech = _mlp(POSE + EXPRESSION, width, len(audio_layers) * motion_dim)
-        self.register_buffer("units", torch.tensor(_POSE_UNITS), persistent=False)
-        self.register_buffer("rest", torch.tensor(_POSE_REST), persistent=False)
+        self.register_buffer("units", torch.tensor(POSE_UNITS), persistent=False)
+        self.register_buffer("rest", torch.tensor(POSE_REST), persistent=False)
 
     def forward(self, looks: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
         """Give the codes."""
@@ -72,6 +77,26 @@ class LabelCodes(nn.Module):
         moved[:, self.motion_layers] += self.motion(silent).unflatten(1, (-1, self.motion_dim))
         moved[:, self.audio_layers] += self.speech(whole).unflatten(1, (-1, self.motion_dim))
         return codes
+
+
+def mirror_labels(looks: Tensor, pose: Tensor, expression: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels of mirrored frames; only curls and patterns are not drawn the other way round.
+
+    Shape:
+        - inputs and outputs: as the inputs of :class:`LabelCodes`.
+
+    Example:
+        >>> pose = torch.tensor([[10.0, 5.0, 2.0, 0.1, 0.0, 1.0]])
+        >>> mirror_labels(torch.rand(1, 41), pose, torch.rand(1, 10))[1]
+        tensor([[-10.0000,   5.0000,  -2.0000,  -0.1000,   0.0000,   1.0000]])
+    """
+    looks = looks.clone()
+    looks[:, _SIDES] = 1 - looks[:, _SIDES]
+    return (
+        looks,
+        pose * pose.new_tensor(_MIRRORED_POSE),
+        expression * pose.new_tensor(_MIRRORED_EXPRESSION),
+    )
 
 
 def _mlp(in_features: int, width: int, out_features: int) -> nn.Sequential:

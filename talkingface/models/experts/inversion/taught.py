@@ -1,7 +1,8 @@
 """The stage that teaches an encoder and a generator one language of codes, by exact labels."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -10,10 +11,16 @@ from talkingface.data.batch import Batch
 from talkingface.losses.reconstruction import box_mask, landmark_weights
 from talkingface.metrics.landmark import FEATURES
 from talkingface.models.experts.inversion.inheritance import inherit
-from talkingface.models.experts.inversion.label_codes import ARTICULATION, LabelCodes
+from talkingface.models.experts.inversion.label_codes import (
+    ARTICULATION,
+    LabelCodes,
+    mirror_labels,
+)
 from talkingface.models.experts.inversion.module import Inversion
+from talkingface.models.experts.inversion.readout import MotionReadout, Whitening
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import parameter_groups
+from talkingface.models.transfer import transfer
 
 FACES_SEEN = 2400
 """Faces by which a trained generator's styles are read."""
@@ -28,11 +35,16 @@ class TaughtInversion(Inversion):
 
     .. math:: \mathcal{L} = \mathcal{L}_{pSp}(x, G(c)) + \lambda_{L1} \lVert w \odot (x - G(c))
               \rVert_1 + \frac{\lVert E(x) - c \rVert_2^2}{\operatorname{Var} c}
+              + \lambda_m \lVert \Sigma_m^{-1/2} (E_m(x) - c_m) \rVert_2^2
+              + \lambda_r \lVert R(E_m(x)) - y \rVert_1
 
-    where :math:`w` counts eyes, brows and mouth for more and no gradient of the last term reaches
-    :math:`c`. Not in the papers; for small models of drawn people, see
-    :class:`~talkingface.data.synthetic.frames.RandomFaceDataModule`. What is saved is an inversion
-    like any other.
+    where :math:`w` counts eyes, brows and mouth for more and no gradient of the last three terms
+    reaches :math:`c`. Of a code's variance gaze is a small part, which the third term alone
+    does not make the encoder read: the fourth measures the entries that hold motion, :math:`c_m`,
+    in units in which all directions vary alike, and in the last a small network :math:`R` reads
+    pose and expression, :math:`y`, from them. Not in the papers; for small models of drawn people,
+    see :class:`~talkingface.data.synthetic.frames.RandomFaceDataModule`. An
+    :class:`~talkingface.models.experts.inversion.module.Inversion` opens what is saved.
 
     Args:
         motion_dim: See :class:`~talkingface.models.experts.inversion.label_codes.LabelCodes`.
@@ -44,6 +56,12 @@ class TaughtInversion(Inversion):
             of the frames that the encoder sees. It reads a mouth at rest there, as FC-TFG needs of
             driving frames whose lips shall not count.
         hidden: Share of these frames.
+        motion_weight: :math:`\lambda_m`.
+        reading_weight: :math:`\lambda_r`.
+        mirror: Mirror half of the frames, with their labels.
+        gaze_weight: How much more a reading of gaze counts than others, while lids are open.
+        train_generator: False for a further part of the stage in which the encoder alone learns,
+            in a tenth of the time: nothing is painted, and the codes stay as they are.
         options: Of :class:`Inversion`.
 
     Example:
@@ -55,6 +73,9 @@ class TaughtInversion(Inversion):
         torch.Size([2, 8, 16])
     """
 
+    # Of no use but to go on with the stage; they are saved in a GAN's discriminator's place.
+    discriminator_modules: ClassVar[tuple[str, ...]] = ("labels", "readout")
+
     def __init__(
         self,
         motion_dim: int,
@@ -64,13 +85,23 @@ class TaughtInversion(Inversion):
         feature_weight: float = 4.0,
         mouth_box: tuple[float, float, float, float] = (0.46, 0.25, 0.84, 0.75),
         hidden: float = 0.25,
+        motion_weight: float = 1.0,
+        reading_weight: float = 2.0,
+        gaze_weight: float = 3.0,
+        mirror: bool = True,
+        train_generator: bool = True,
         **options: Any,
     ) -> None:
-        options.pop("train_generator", None)  # stands among the hyperparameters of saved models
-        super().__init__(train_generator=True, **options)
+        super().__init__(train_generator=train_generator, **options)
         layers, style_dim = self.networks.average.shape
         self.labels = LabelCodes(layers, style_dim, motion_dim, motion_layers, audio_layers)
+        self.labels.requires_grad_(train_generator)
+        self.readout = MotionReadout(len(motion_layers) * motion_dim, gaze_weight)
+        self.whitening = Whitening(len(motion_layers), motion_dim)
+        self.motion_layers, self.motion_dim = list(motion_layers), motion_dim
         self.l1_weight, self.feature_weight, self.hidden = l1_weight, feature_weight, hidden
+        self.motion_weight, self.reading_weight = motion_weight, reading_weight
+        self.mirror = mirror
         self.register_buffer("mouth", box_mask(self.image_size, mouth_box), persistent=False)
 
     def initialise(
@@ -81,6 +112,7 @@ class TaughtInversion(Inversion):
         identity: str | Path | None = None,
         alexnet: str | Path | None = None,
         pc_avs: str | Path | None = None,
+        taught: str | Path | None = None,
     ) -> Self:
         """Start from earlier stages, and take what the losses need; no path is kept.
 
@@ -92,12 +124,18 @@ class TaughtInversion(Inversion):
             alexnet: See there.
             pc_avs: Folder or name (``pc-avs-tiny``) of a trained PC-AVS of drawn people, whose
                 kernels the generator begins with.
+            taught: Folder of an earlier part of this stage, to go on from with its label codes.
 
         Raises:
             FileNotFoundError: If there is nothing at a path.
             ValueError: If it is another stage, or its weights do not fit this model's sizes.
         """
-        super().initialise(stylegan2, inversion, trunk, identity, alexnet)
+        super().initialise(stylegan2, taught or inversion, trunk, identity, alexnet)
+        if taught is not None:
+            other = load_pretrained(taught, TaughtInversion)
+            for name in self.discriminator_modules:
+                state = other.get_submodule(name).state_dict()
+                transfer(state, self.get_submodule(name), str(taught))
         if pc_avs is not None:
             cls = "talkingface.models.pc_avs.module:PCAVS"
             self._judges["painter"] = load_pretrained(pc_avs, cls)
@@ -128,27 +166,55 @@ class TaughtInversion(Inversion):
         """The loss; the generator's and the encoder's parts."""
         values: Any = batch
         frames = self._check(batch["video"].flatten(0, 1))
-        looks, pose, face = (values[n].flatten(0, 1) for n in ("looks", "pose", "expression"))
-        codes = self.labels(looks, pose, face)
-        painted = self.networks.generator(codes)
+        labels = [values[name].flatten(0, 1) for name in ("looks", "pose", "expression")]
         points = values["landmarks"].flatten(0, 1)[:, FEATURES]
-        weights = landmark_weights(points, self.image_size, self.feature_weight)
-        losses = self._terms(painted, frames)
-        losses["l1"] = self.l1_weight * (weights * (painted - frames).abs()).mean()
-        with torch.no_grad():
-            hidden = torch.rand(len(frames), device=frames.device) < self.hidden
-            seen = frames * (1 - hidden[:, None, None, None] * cast(Tensor, self.mouth))
-            face = face.clone()
-            face[hidden, :ARTICULATION] = 0
-            target = self.labels(looks, pose, face)
-        error = (self.networks.encode(seen) - target).square().mean((0, 2))
-        losses["codes"] = (error / (target.var(0).mean(-1) + 1e-6)).mean()
+        if self.mirror:
+            turned = torch.rand(len(frames), device=frames.device) < 0.5
+            other = (frames.flip(3), *mirror_labels(*labels))
+            across = points.new_tensor([self.image_size - 1, 0])
+            points = _choose(turned, across + points * points.new_tensor([-1, 1]), points)
+            frames, *labels = map(partial(_choose, turned), other, (frames, *labels))
+        losses = self._painting(frames, labels, points) if self.train_generator else {}
+        losses |= self._reading(frames, *labels)
         self.log_dict({f"train/{name}": value for name, value in losses.items()})
         loss = torch.stack(list(losses.values())).sum()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
+    def _painting(self, frames: Tensor, labels: list[Tensor], points: Tensor) -> dict[str, Tensor]:
+        """How far the generator paints from frames by their labels."""
+        painted = self.networks.generator(self.labels(*labels))
+        weights = landmark_weights(points, self.image_size, self.feature_weight)
+        losses = self._terms(painted, frames)
+        losses["l1"] = self.l1_weight * (weights * (painted - frames).abs()).mean()
+        return losses
+
+    def _reading(
+        self, frames: Tensor, looks: Tensor, pose: Tensor, expression: Tensor
+    ) -> dict[str, Tensor]:
+        """How far what the encoder reads is from the codes of the labels."""
+        with torch.no_grad():
+            hidden = torch.rand(len(frames), device=frames.device) < self.hidden
+            seen = frames * (1 - hidden[:, None, None, None] * cast(Tensor, self.mouth))
+            expression = expression.clone()
+            expression[hidden, :ARTICULATION] = 0
+            target = self.labels(looks, pose, expression)
+        codes = self.networks.encode(seen)
+        error = (codes - target).square().mean((0, 2))
+        losses = {"codes": (error / (target.var(0).mean(-1) + 1e-6)).mean()}
+        motion, wanted = (x[:, self.motion_layers, -self.motion_dim :] for x in (codes, target))
+        losses["motion"] = self.motion_weight * self.whitening(motion - wanted, wanted)
+        losses["reading"] = self.reading_weight * self.readout(motion, pose, expression)
+        return losses
+
     def configure_optimizers(self) -> Any:
         """Adam."""
         groups = parameter_groups(self.networks, self.lr, self.lr_factors)
-        return torch.optim.Adam([*groups, {"params": self.labels.parameters()}], self.lr)
+        others = [*self.readout.parameters()]
+        if self.train_generator:
+            others += self.labels.parameters()
+        return torch.optim.Adam([*groups, {"params": others}], self.lr)
+
+
+def _choose(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    return torch.where(chosen.view(-1, *[1] * (one.ndim - 1)), one, other)

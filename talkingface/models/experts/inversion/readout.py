@@ -1,0 +1,112 @@
+"""What makes an encoder read every motion: a reading of it from codes, and codes in fair units."""
+
+import torch
+from torch import Tensor, nn
+
+from talkingface.models.experts.inversion.label_codes import (
+    ARTICULATION,
+    EXPRESSION,
+    POSE,
+    POSE_REST,
+    POSE_UNITS,
+)
+
+_BLINK, _GAZE = ARTICULATION, slice(ARTICULATION + 2, ARTICULATION + 4)
+_DEGREE = 0.5  # what counts as one in an expression, half of what most of its numbers span
+
+
+class MotionReadout(nn.Module):
+    """Read pose and expression from the entries of codes that hold motion.
+
+    Args:
+        dim: How many entries, of all layers.
+        gaze_weight: How much more gaze counts than the other numbers, while lids are open; shut,
+            it counts for a tenth of that.
+        width: Width of the hidden layer.
+
+    Shape:
+        - motion: (N, layers, motion_dim), dim entries in all.
+        - pose: (N, 6); expression: (N, 10).
+        - output: scalar, the mean absolute error.
+
+    Example:
+        >>> readout = MotionReadout(12)
+        >>> readout(torch.zeros(2, 3, 4), torch.zeros(2, 6), torch.zeros(2, 10)).shape
+        torch.Size([])
+    """
+
+    units: Tensor
+    rest: Tensor
+
+    def __init__(self, dim: int, gaze_weight: float = 3.0, width: int = 128) -> None:
+        super().__init__()
+        self.gaze_weight = gaze_weight
+        self.layers = nn.Sequential(
+            nn.Linear(dim, width), nn.LeakyReLU(0.2), nn.Linear(width, POSE + EXPRESSION)
+        )
+        units, rest = [*POSE_UNITS] + EXPRESSION * [_DEGREE], [*POSE_REST] + EXPRESSION * [0.0]
+        self.register_buffer("units", torch.tensor(units), persistent=False)
+        self.register_buffer("rest", torch.tensor(rest), persistent=False)
+
+    def read(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Give pose (N, 6) and expression (N, 10)."""
+        numbers = self.layers(motion.flatten(1)) * self.units + self.rest
+        return numbers[:, :POSE], numbers[:, POSE:]
+
+    def forward(self, motion: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
+        """Give the mean error."""
+        error = (torch.cat(self.read(motion), 1) - torch.cat([pose, expression], 1)).abs()
+        weights = (1 / self.units).repeat(len(error), 1)
+        open_lids = 1 - 0.9 * expression[:, _BLINK, None]
+        weights[:, POSE:][:, _GAZE] *= self.gaze_weight * open_lids
+        return (weights * error).mean()
+
+
+class Whitening(nn.Module):
+    r"""Mean of :math:`e^T \Sigma^{-1} e / D` for errors e of codes with a running covariance.
+
+    Args:
+        layers: Codes, each with a covariance of its own.
+        dim: Their length D.
+        momentum: Weight m of a batch in the covariance, once there were :math:`1 / m` of them.
+        floor: Least variance of a direction, as a share of the mean of all.
+
+    Shape:
+        - error, codes: (N, layers, dim); output: scalar.
+
+    Example:
+        >>> codes = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]])
+        >>> whitening = Whitening(1, 2, floor=0.0)  # variances 2 and 0.5
+        >>> round(float(whitening(torch.tensor([[[2.0, 1.0]]]), codes)), 3)
+        2.0
+    """
+
+    mean: Tensor
+    square: Tensor
+    batches: Tensor
+
+    def __init__(self, layers: int, dim: int, momentum: float = 0.01, floor: float = 0.02) -> None:
+        super().__init__()
+        self.momentum, self.floor = momentum, floor
+        self.register_buffer("mean", torch.zeros(layers, dim))
+        self.register_buffer("square", torch.zeros(layers, dim, dim))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def _update(self, codes: Tensor) -> Tensor:
+        """Count a batch of codes in, and give the covariances."""
+        self.batches += 1
+        weight = max(self.momentum, 1 / int(self.batches))
+        self.mean.lerp_(codes.mean(0), weight)
+        self.square.lerp_(torch.einsum("nli,nlj->lij", codes, codes) / len(codes), weight)
+        return self.square - self.mean[:, :, None] * self.mean[:, None]
+
+    def forward(self, error: Tensor, codes: Tensor) -> Tensor:
+        """Give the mean of the errors, in units in which codes vary alike in all directions."""
+        # In float32 whatever the precision of the rest: directions vary by factors of hundreds.
+        with torch.autocast(error.device.type, enabled=False):
+            covariance = self._update(codes.float())
+            variances, directions = torch.linalg.eigh(covariance)
+            least = self.floor * variances.mean(1, keepdim=True) + 1e-6
+            along = torch.einsum("lij,nli->nlj", directions, error.float())
+            return (along.square() / (variances.clamp(min=0) + least)).mean()
