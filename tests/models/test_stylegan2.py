@@ -11,6 +11,8 @@ from torch import Tensor
 from torchvision.models.vgg import cfgs, make_layers
 
 from talkingface.cli import main
+from talkingface.data.batch import to_float
+from talkingface.data.synthetic.frames import RandomFaceDataModule
 from talkingface.metrics import FID
 from talkingface.models.components.stylegan2_discriminator import (
     StyleGAN2Discriminator,
@@ -18,7 +20,9 @@ from talkingface.models.components.stylegan2_discriminator import (
 )
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.experts.imagenet import VGG16Pool
+from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.stylegan2.expert import StyleGAN2
+from talkingface.models.experts.stylegan2.inheritance import inherit
 from tests.models.tiny import SIZE, STYLEGAN2, fit, items, loader, seed, trainer
 
 MANIFESTS = Path(__file__).parents[1] / "fixtures" / "manifest"
@@ -161,6 +165,67 @@ def test_training_goes_on_from_a_saved_model(tmp_path: Path) -> None:
     assert torch.equal(again.sample(2), model.sample(2))
     frames = model.sample(4)
     assert torch.equal(again.discriminator(frames), model.discriminator(frames))
+
+
+class _Codes(torch.nn.Module):
+    """Stands for an inversion: codes that a few numbers of a frame decide, one map per layer."""
+
+    def __init__(self, generator: StyleGAN2Generator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.maps = torch.randn(6, 8 * 16)
+        self.mean = torch.randn(8, 16)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return (frames[:, :2, 0, :3].flatten(1) @ self.maps).unflatten(1, (8, 16)) + self.mean
+
+
+def modulate(generator: StyleGAN2Generator, latents: Tensor) -> Tensor:
+    """The styles of all convolutions, side by side, for latents (N, 8, 16)."""
+    synthesis: Any = generator.synthesis
+    styles = [conv.conv.modulation(latents[:, k]) for k, conv in enumerate(synthesis.convs)]
+    styles += [
+        rgb.conv.modulation(latents[:, 2 * k + 1]) for k, rgb in enumerate(synthesis.to_rgbs)
+    ]
+    return torch.cat(styles, 1)
+
+
+@torch.no_grad()
+def test_samples_are_modulated_as_the_codes_of_an_inheritance() -> None:
+    seed(0)
+    trained, generator = (StyleGAN2Generator(SIZE, 16, 2, max_channels=8) for _ in range(2))
+    inversion = _Codes(trained)
+    frames = torch.randint(256, (500, 3, SIZE, SIZE), dtype=torch.uint8)
+    inherit(inversion, generator, frames)
+    wanted = modulate(trained, inversion.encode(to_float(frames)))
+    drawn = generator.map(torch.randn(40_000, 16))
+    found = modulate(generator, drawn[:, None].expand(-1, 8, -1))
+    spread = wanted.var(0).mean().sqrt()
+    assert (found.mean(0) - wanted.mean(0)).abs().max() < 0.05 * spread
+    off = found.T.cov() - wanted.T.cov(correction=0)
+    assert off.norm() < 0.05 * wanted.T.cov().norm()
+    for name in ("constant", "convs.3.conv.weight", "to_rgbs.1.bias", "noise_2"):
+        one, other = (x.synthesis.state_dict()[name] for x in (trained, generator))
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="16 faces do not span 16 components"):
+        inherit(inversion, generator, frames[:16])
+
+
+def test_training_begins_with_an_inversion(tmp_path: Path) -> None:
+    seed(0)
+    sizes = {**STYLEGAN2.sizes}
+    trained = Inversion(**sizes, encoder_channels=(4, 4, 8, 8), encoder_depths=(1, 1, 1, 1))
+    folder = trained.save_pretrained(tmp_path / "inversion")
+    data = RandomFaceDataModule(SIZE, identities=6, poses=4, val_identities=1, batch_size=4)
+    model = STYLEGAN2(lr=0.0, r1_weight=0.0, path_weight=0.0).initialise(inversion=folder)
+    trainer(max_epochs=1, limit_train_batches=1).fit(model, data)
+    for networks in (model.networks, model.inference_networks):
+        kept = networks.get_parameter("synthesis.convs.2.conv.weight")
+        assert torch.equal(
+            kept, trained.networks.generator.get_parameter("synthesis.convs.2.conv.weight")
+        )
+    with pytest.raises(ValueError, match="train on a data module"):
+        fit(STYLEGAN2().initialise(inversion=folder), loader(4, 2))
 
 
 def test_frames_of_another_size_are_refused() -> None:

@@ -27,11 +27,16 @@ from talkingface.models.experts.stylegan2.convert import (
     read_sizes,
     split_checkpoint,
 )
+from talkingface.models.experts.stylegan2.inheritance import inherit
+from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import evaluating
 from talkingface.models.transfer import transfer_players
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
+
+FACES_SEEN = 2400
+"""Faces whose codes span the latents of a generator that is inherited."""
 
 
 class StyleGAN2(AdversarialModule):
@@ -125,7 +130,9 @@ class StyleGAN2(AdversarialModule):
         )
         self.register_buffer("path_mean", torch.zeros(()))
         self.average_weights()
-        self._measures: list[FID] = []  # not among the submodules: no part of a checkpoint
+        # Not among the submodules: no parts of a checkpoint.
+        self._measures: list[FID] = []
+        self._inversion: list[nn.Module] = []
 
     @classmethod
     def from_official(cls, path: str | Path) -> Self:
@@ -155,12 +162,20 @@ class StyleGAN2(AdversarialModule):
         model.restart_average()
         return model.eval()
 
-    def initialise(self, model: str | Path | None = None, vgg16: str | Path | None = None) -> Self:
+    def initialise(
+        self,
+        model: str | Path | None = None,
+        vgg16: str | Path | None = None,
+        inversion: str | Path | None = None,
+    ) -> Self:
         """Start from other weights, and take what validation needs; no path is stored.
 
         Args:
             model: Folder of a trained StyleGAN2 of the same sizes, with its discriminator.
             vgg16: torchvision's VGG-16 weights: validation then logs the FID of its features.
+            inversion: Folder of a trained inversion whose generator has the same sizes: training
+                begins with it, see
+                :func:`~talkingface.models.experts.stylegan2.inheritance.inherit`.
 
         Raises:
             FileNotFoundError: If there is nothing at a path.
@@ -171,6 +186,9 @@ class StyleGAN2(AdversarialModule):
             self.restart_average()
         if vgg16 is not None:
             self._measures = [FID(VGG16Pool(vgg16), "vgg16")]
+        if inversion is not None:
+            cls = "talkingface.models.experts.inversion.module:Inversion"
+            self._inversion = [load_pretrained(inversion, cls).networks]
         return self
 
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
@@ -265,10 +283,27 @@ class StyleGAN2(AdversarialModule):
         optimizer.zero_grad()
 
     def on_fit_start(self) -> None:
-        """Let each process draw codes of its own."""
+        """Begin with an inversion's generator, if one was given; each process draws its own codes.
+
+        Raises:
+            ValueError: If there is an inversion, but no data module whose faces it may encode.
+        """
         super().on_fit_start()
+        if self._inversion and self._resumed is None:
+            self._inherit(self._inversion.pop().to(self.device))
         if self._resumed is None and self.global_rank:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def _inherit(self, networks: nn.Module) -> None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise ValueError("inversion needs faces to encode: train on a data module of them.")
+        faces = data.train_dataset
+        step = max(1, len(faces) // FACES_SEEN)
+        frames = [faces[number]["video"] for number in range(0, len(faces), step)]
+        generator = cast(StyleGAN2Generator, self.networks)
+        inherit(networks, generator, torch.cat(frames).to(self.device))
+        self.restart_average()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the frames of the epoch before."""
