@@ -30,10 +30,12 @@ from talkingface.losses.perceptual import (
 from talkingface.losses.reconstruction import box_mask, landmark_weights, masked_l1
 from talkingface.losses.regularisation import path_lengths, r1_penalty
 from talkingface.losses.sync import cosine_bce_loss, cosine_sync_loss, shift_info_nce
+from talkingface.losses.whitening import Whitening
 
 __all__ = [
     "IdentityLoss",
     "LPIPSLoss",
+    "Whitening",
     "box_mask",
     "cosine_bce_loss",
     "cosine_sync_loss",

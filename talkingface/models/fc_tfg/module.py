@@ -12,6 +12,7 @@ from torch import Tensor
 from talkingface.data.batch import Batch, Frames, audio_window
 from talkingface.losses import (
     LPIPSLoss,
+    Whitening,
     box_mask,
     cosine_sync_loss,
     discriminator_adversarial_loss,
@@ -97,8 +98,10 @@ class FCTFG(TalkingFaceModule):
             :func:`~talkingface.losses.feature_matching_loss`; not in the paper. With neither weight
             the discriminator is not trained.
         code_weight: Weight of the squared differences of the moved layers' codes from those that
-            the encoder gives of the target; not in the paper. With encoder and generator frozen it
-            shows the canonical and the motion encoder their tasks before pixels do.
+            the encoder gives of the target, in units in which codes vary alike in all directions
+            (:class:`~talkingface.losses.Whitening`), else gaze would not count; not in the paper.
+            With encoder and generator frozen it shows the canonical and the motion encoder their
+            tasks before pixels do.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
         landmark_weight: Weight of the squared differences near brows, eyes, nose and lips, see
@@ -210,6 +213,8 @@ class FCTFG(TalkingFaceModule):
         self.discriminator = StyleGAN2Discriminator(
             image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
         )
+        if code_weight:
+            self.whitening = Whitening(len(motion_layers), style_dim)
         mouth = None if mouth_box is None else box_mask(image_size, mouth_box)
         self.register_buffer("mouth", mouth, persistent=False)
         if freeze:
@@ -325,7 +330,8 @@ class FCTFG(TalkingFaceModule):
         if self.code_weight:
             with torch.no_grad():
                 target = self._motion_codes(networks, batch["video"])
-            outputs["code_error"] = whole[:, :, networks.motion_layers] - target
+            outputs["target_code"], moved = target, whole[:, :, networks.motion_layers]
+            outputs["code_error"] = moved - target
         return outputs
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
@@ -382,7 +388,8 @@ class FCTFG(TalkingFaceModule):
                 outputs["canonical"][:, None], outputs["motion"], self.orthogonality
             )
         if self.code_weight:
-            losses["code"] = self.code_weight * outputs["code_error"].square().mean()
+            codes = (outputs[name].flatten(0, 1) for name in ("code_error", "target_code"))
+            losses["code"] = self.code_weight * self.whitening(*codes)
         if self.sync_weight:
             visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
             losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)

@@ -1,4 +1,4 @@
-"""What makes an encoder read every motion: a reading of it from codes, and codes in fair units."""
+"""What makes an encoder read every motion: a reading of it from codes."""
 
 import torch
 from torch import Tensor, nn
@@ -60,53 +60,3 @@ class MotionReadout(nn.Module):
         open_lids = 1 - 0.9 * expression[:, _BLINK, None]
         weights[:, POSE:][:, _GAZE] *= self.gaze_weight * open_lids
         return (weights * error).mean()
-
-
-class Whitening(nn.Module):
-    r"""Mean of :math:`e^T \Sigma^{-1} e / D` for errors e of codes with a running covariance.
-
-    Args:
-        layers: Codes, each with a covariance of its own.
-        dim: Their length D.
-        momentum: Weight m of a batch in the covariance, once there were :math:`1 / m` of them.
-        floor: Least variance of a direction, as a share of the mean of all.
-
-    Shape:
-        - error, codes: (N, layers, dim); output: scalar.
-
-    Example:
-        >>> codes = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]])
-        >>> whitening = Whitening(1, 2, floor=0.0)  # variances 2 and 0.5
-        >>> round(float(whitening(torch.tensor([[[2.0, 1.0]]]), codes)), 3)
-        2.0
-    """
-
-    mean: Tensor
-    square: Tensor
-    batches: Tensor
-
-    def __init__(self, layers: int, dim: int, momentum: float = 0.01, floor: float = 0.02) -> None:
-        super().__init__()
-        self.momentum, self.floor = momentum, floor
-        self.register_buffer("mean", torch.zeros(layers, dim))
-        self.register_buffer("square", torch.zeros(layers, dim, dim))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
-
-    @torch.no_grad()
-    def _update(self, codes: Tensor) -> Tensor:
-        """Count a batch of codes in, and give the covariances."""
-        self.batches += 1
-        weight = max(self.momentum, 1 / int(self.batches))
-        self.mean.lerp_(codes.mean(0), weight)
-        self.square.lerp_(torch.einsum("nli,nlj->lij", codes, codes) / len(codes), weight)
-        return self.square - self.mean[:, :, None] * self.mean[:, None]
-
-    def forward(self, error: Tensor, codes: Tensor) -> Tensor:
-        """Give the mean of the errors, in units in which codes vary alike in all directions."""
-        # In float32 whatever the precision of the rest: directions vary by factors of hundreds.
-        with torch.autocast(error.device.type, enabled=False):
-            covariance = self._update(codes.float())
-            variances, directions = torch.linalg.eigh(covariance)
-            least = self.floor * variances.mean(1, keepdim=True) + 1e-6
-            along = torch.einsum("lij,nli->nlj", directions, error.float())
-            return (along.square() / (variances.clamp(min=0) + least)).mean()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from talkingface.data.batch import Batch
-from talkingface.losses.reconstruction import box_mask, landmark_weights
+from talkingface.losses import Whitening, box_mask, landmark_weights
 from talkingface.metrics.landmark import FEATURES
 from talkingface.models.experts.inversion.inheritance import inherit
 from talkingface.models.experts.inversion.label_codes import (
@@ -17,7 +17,7 @@ from talkingface.models.experts.inversion.label_codes import (
     mirror_labels,
 )
 from talkingface.models.experts.inversion.module import Inversion
-from talkingface.models.experts.inversion.readout import MotionReadout, Whitening
+from talkingface.models.experts.inversion.readout import MotionReadout
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import parameter_groups
 from talkingface.models.transfer import transfer
