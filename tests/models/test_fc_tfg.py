@@ -16,9 +16,10 @@ from talkingface.data.batch import audio_window, to_uint8
 from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.models.components.audio_frontends import Wav2LipMel
 from talkingface.models.components.wav2lip import Wav2LipAudioEncoder
+from talkingface.models.experts.inversion.taught import TaughtInversion
 from talkingface.models.fc_tfg.module import FCTFG
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, TemporalConv
-from tests.models.tiny import FC_TFG, SIZE, SYNC_EXPERT, fit, items, loader, seed
+from tests.models.tiny import FC_TFG, INVERSION, SIZE, SYNC_EXPERT, fit, items, loader, seed
 
 FRAMES = torch.cat([item["video"] for item in items(4)])  # (8, 3, 32, 32)
 SOURCE = items(1)[0]["source"][0]
@@ -245,6 +246,29 @@ def test_codes_are_drawn_to_those_of_the_target() -> None:
         along = error[:, layer].detach().numpy() @ vectors
         parts.append((along**2 / (values.clip(0) + 0.02 * values.mean() + 1e-6)).mean())
     assert losses["code"].item() == pytest.approx(3 * np.mean(parts), rel=1e-3)
+
+
+@torch.no_grad()
+def test_a_taught_inversion_says_which_entries_move(tmp_path: Path) -> None:
+    seed(0)
+    layers = {name: FC_TFG.sizes[name] for name in ("motion_layers", "audio_layers")}
+    taught = TaughtInversion(motion_dim=5, **INVERSION.sizes, **layers)
+    networks = FC_TFG().initialise(inversion=taught.save_pretrained(tmp_path / "taught")).networks
+    count, dim = networks.average.shape
+    codes = 4 * torch.randn(3, count, dim)
+    looks, motion = codes.clone(), codes.clone()
+    looks[..., -5:], motion[..., :-5] = 0, 0
+    moved = networks.motion_layers
+    passed = networks.canonical_code(codes)
+    torch.testing.assert_close(passed, looks[:, moved], rtol=0, atol=1e-4)
+    heard = networks.motion.heard
+    silent = [k for k in range(len(moved)) if k not in heard]
+    mel = torch.randn(3, 1, 1, 80, 16)
+    found = networks.motion_code(codes[:, None, moved], mel)[:, 0]
+    wanted = motion[:, moved]
+    torch.testing.assert_close(found[:, silent], wanted[:, silent], rtol=0, atol=1e-4)
+    off = found[:, heard] - wanted[:, heard]
+    assert off[..., -5:].abs().max() > 1e-3 and off[..., :-5].abs().max() < 1e-4
 
 
 def test_squares_count_in_the_mouth_and_no_adversary_learns_without_a_say() -> None:

@@ -239,7 +239,8 @@ class FCTFG(TalkingFaceModule):
         Args:
             inversion: Folder of a trained
                 :class:`~talkingface.models.experts.inversion.module.Inversion`: encoder, generator
-                and average latent.
+                and average latent. Where it was taught by labels, and there is no ``model``, the
+                canonical encoder begins with letting looks pass, the motion encoder motion.
             sync: Folder of a trained
                 :class:`~talkingface.models.experts.syncnet.expert.SyncExpert`, or ``sync-expert``.
             identity: Weights of the identity network, see
@@ -259,11 +260,14 @@ class FCTFG(TalkingFaceModule):
         if model is not None:
             transfer_players(model, self)
         if inversion is not None:
-            networks = load_pretrained(inversion, Inversion).networks
+            stage = load_pretrained(inversion, Inversion)
+            networks = stage.networks
             for name in ("encoder", "generator"):
                 part = networks.get_submodule(name)
                 transfer(part.state_dict(), parts.get_submodule(name), str(inversion))
             parts.average.copy_(networks.average)
+            if model is None and "motion_dim" in stage.hparams:
+                parts.split(stage.hparams["motion_dim"])
         if audio is not None:
             encoder = parts.audio_encoder
             state, _ = convert_state_dict(
@@ -271,10 +275,10 @@ class FCTFG(TalkingFaceModule):
             )
             encoder.load_state_dict(state)
         if stylegan2 is not None:
-            stage = load_pretrained(stylegan2)
-            if not isinstance(getattr(stage, "discriminator", None), StyleGAN2Discriminator):
+            painter = load_pretrained(stylegan2)
+            if not isinstance(getattr(painter, "discriminator", None), StyleGAN2Discriminator):
                 raise ValueError(f"{stylegan2} has no StyleGAN2 discriminator.")
-            transfer(stage.discriminator.state_dict(), self.discriminator, str(stylegan2))
+            transfer(painter.discriminator.state_dict(), self.discriminator, str(stylegan2))
         if sync is not None:
             self._fixed["sync"] = SyncExpert.from_pretrained(sync)
         if identity is not None:

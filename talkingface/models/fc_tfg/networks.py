@@ -238,6 +238,21 @@ class FCTFGNetworks(nn.Module):
         """Codes (N, layers, style_dim) of frames (N, 3, size, size): E_inv."""
         return self.encoder(frames)
 
+    def split(self, motion_dim: int) -> None:
+        """Begin with what is known of codes that keep motion in entries of their own, the last.
+
+        The canonical encoder lets the others pass, the motion encoder these; what sound says comes
+        on top of them, and is still to be learnt.
+
+        Args:
+            motion_dim: Entries of a code that hold motion.
+        """
+        entries = torch.arange(self.average.shape[1]) < self.average.shape[1] - motion_dim
+        for layer in self.canonical.layers:
+            _pass(layer, entries)
+        for layer in self.motion.layers:
+            _pass(layer, ~entries)
+
     def canonical_code(self, codes: Tensor) -> Tensor:
         """Codes z_sc (B, motion layers, style_dim) of codes (B, layers, style_dim) of sources."""
         return self.canonical(codes[:, self.motion_layers])
@@ -300,6 +315,24 @@ def check_layers(name: str, layers: Iterable[int], known: Iterable[int]) -> list
             "from 0, each once."
         )
     return chosen
+
+
+@torch.no_grad()
+def _pass(mlp: nn.Module, entries: Tensor, shift: float = 30.0) -> None:
+    """Make linear layers a projection: so far from zero no leaky ReLU bends what passes.
+
+    Entries that come before those of a code begin with little weight.
+    """
+    layers = [layer for layer in mlp.modules() if isinstance(layer, nn.Linear)]
+    kept = entries.to(layers[0].weight)
+    for layer in layers:
+        others = layer.in_features - layer.out_features
+        layer.weight[:, others:] = torch.eye(layer.out_features)
+        layer.weight[:, :others].normal_(std=0.3 / math.sqrt(max(others, 1)))
+        layer.bias.zero_()
+    layers[0].bias.fill_(shift)
+    layers[-1].weight.copy_(torch.diag(kept))
+    layers[-1].bias.copy_(-shift * kept)
 
 
 def _mlp(in_features: int, out_features: int, depth: int) -> nn.Sequential:

@@ -83,7 +83,7 @@ class TaughtInversion(Inversion):
         audio_layers: tuple[int, ...],
         l1_weight: float = 1.0,
         feature_weight: float = 4.0,
-        mouth_box: tuple[float, float, float, float] = (0.46, 0.25, 0.84, 0.75),
+        mouth_box: tuple[float, float, float, float] = (0.53, 0.25, 0.84, 0.75),
         hidden: float = 0.25,
         motion_weight: float = 1.0,
         reading_weight: float = 2.0,
