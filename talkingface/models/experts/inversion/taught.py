@@ -61,7 +61,7 @@ class TaughtInversion(Inversion):
         mirror: Mirror half of the frames, with their labels.
         gaze_weight: How much more a reading of gaze counts than others, while lids are open.
         train_generator: False for a further part of the stage in which the encoder alone learns,
-            in a tenth of the time: nothing is painted, and the codes stay as they are.
+            in a third of the time: nothing is painted, and the codes stay as they are.
         options: Of :class:`Inversion`.
 
     Example:
