@@ -333,9 +333,9 @@ class FCTFG(TalkingFaceModule):
         outputs = {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
         if self.code_weight:
             with torch.no_grad():
-                target = self._motion_codes(networks, batch["video"])
-            outputs["target_code"], moved = target, whole[:, :, networks.motion_layers]
-            outputs["code_error"] = moved - target
+                outputs["target_code"] = self._motion_codes(networks, batch["video"])
+            moved = whole[:, :, networks.motion_layers]
+            outputs["code_error"] = moved - outputs["target_code"]
         return outputs
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:

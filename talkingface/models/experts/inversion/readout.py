@@ -12,7 +12,7 @@ from talkingface.models.experts.inversion.label_codes import (
 )
 
 _BLINK, _GAZE = ARTICULATION, slice(ARTICULATION + 2, ARTICULATION + 4)
-_DEGREE = 0.5  # what counts as one in an expression, half of what most of its numbers span
+_UNIT = 0.5  # what counts as one in an expression, half of what most of its numbers span
 
 
 class MotionReadout(nn.Module):
@@ -44,7 +44,7 @@ class MotionReadout(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(dim, width), nn.LeakyReLU(0.2), nn.Linear(width, POSE + EXPRESSION)
         )
-        units, rest = [*POSE_UNITS] + EXPRESSION * [_DEGREE], [*POSE_REST] + EXPRESSION * [0.0]
+        units, rest = [*POSE_UNITS] + EXPRESSION * [_UNIT], [*POSE_REST] + EXPRESSION * [0.0]
         self.register_buffer("units", torch.tensor(units), persistent=False)
         self.register_buffer("rest", torch.tensor(rest), persistent=False)
 

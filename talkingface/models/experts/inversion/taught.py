@@ -58,8 +58,8 @@ class TaughtInversion(Inversion):
         hidden: Share of these frames.
         motion_weight: :math:`\lambda_m`.
         reading_weight: :math:`\lambda_r`.
-        mirror: Mirror half of the frames, with their labels.
         gaze_weight: How much more a reading of gaze counts than others, while lids are open.
+        mirror: Mirror half of the frames, with their labels.
         train_generator: False for a further part of the stage in which the encoder alone learns,
             in a third of the time: nothing is painted, and the codes stay as they are.
         options: Of :class:`Inversion`.
