@@ -87,19 +87,23 @@ def test_batches_hold_what_faces_are_drawn_from(data: RandomFaceDataModule) -> N
 
 @pytest.mark.parametrize("hidden", [0.0, 1.0])
 def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
-    model = make(hidden=hidden, l1_weight=3.0, l2_weight=0.5, feature_weight=2.0, mirror=False)
+    weights = {"l1_weight": 3.0, "l2_weight": 0.5, "feature_weight": 2.0, "seen_weight": 0.7}
+    model = make(hidden=hidden, mirror=False, **weights)
     logged: dict[str, Tensor] = {}
     model.log_dict = logged.update  # type: ignore[method-assign,assignment]
     model.log = lambda *_, **__: None  # type: ignore[method-assign]
     batch: Any = next(iter(data.train_dataloader()))
     batch["video"] = to_float(batch["video"])
+    looks, pose, face = labels_of(batch)
+    painted = model.networks.generator(model.labels(looks, pose, face))
+    model.networks.encoder.eval()  # what it has counted before it sees the batch
+    again = model.readout(model.networks.encode(painted)[:, 1:4, -6:], pose, face)
+    model.networks.encoder.train()
     loss = model.training_step(batch, 0)
-    names = {"l2", "l1", "codes", "motion", "reading"}
+    names = {"l2", "l1", "seen", "codes", "motion", "reading"}
     assert set(logged) == {f"train/{name}" for name in names}
     torch.testing.assert_close(loss, torch.stack(list(logged.values())).sum())
-    looks, pose, face = labels_of(batch)
     frames = batch["video"].flatten(0, 1)
-    painted = model.networks.generator(model.labels(looks, pose, face))
     grid = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy"), -1)
     points = batch["landmarks"].flatten(0, 1)[:, 17:]
     nearest = torch.cdist(grid.flatten(0, 1).float()[None], points).amin(2)
@@ -108,6 +112,7 @@ def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
     error = painted - frames
     torch.testing.assert_close(logged["train/l1"], 3 * (weights * error.abs()).mean())
     torch.testing.assert_close(logged["train/l2"], 0.5 * error.square().mean())
+    torch.testing.assert_close(logged["train/seen"], 0.7 * again)
     if hidden:  # a mouth that cannot be seen is one at rest
         frames = frames * (1 - box_mask(SIZE, MOUTH))
         face = torch.cat([torch.zeros(len(face), 6), face[:, 6:]], 1)
@@ -193,8 +198,24 @@ def test_the_encoder_alone_goes_on(data: RandomFaceDataModule, tmp_path: Path) -
     assert changed == dict(zip(parts, (True, False, False, True), strict=True))
 
 
+def test_what_is_seen_of_a_painting_teaches_the_painter_alone(data: RandomFaceDataModule) -> None:
+    model = make()
+    batch: Any = next(iter(data.train_dataloader()))
+    labels, points = labels_of(batch), batch["landmarks"].flatten(0, 1)[:, 17:]
+    counted = {name: value.clone() for name, value in model.networks.encoder.named_buffers()}
+    model._painting(to_float(batch["video"].flatten(0, 1)), labels, points)["seen"].backward()
+    parts = {"encoder": model.networks.encoder, "readout": model.readout}
+    for part in parts.values():
+        assert all(p.grad is None and p.requires_grad for p in part.parameters())
+    for part in (model.labels, model.networks.generator.synthesis.convs):
+        assert sum(float(p.grad.abs().sum()) for p in part.parameters() if p.grad is not None) > 0
+    for name, value in model.networks.encoder.named_buffers():
+        assert torch.equal(value, counted[name])
+    assert model.networks.encoder.training
+
+
 def test_labels_learn_from_the_painting_alone(data: RandomFaceDataModule) -> None:
-    model = make(l1_weight=0.0, l2_weight=0.0)
+    model = make(l1_weight=0.0, l2_weight=0.0, seen_weight=0.0)
     model.log_dict = model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     batch: Any = next(iter(data.train_dataloader()))
     batch["video"] = to_float(batch["video"])

@@ -1,11 +1,13 @@
 """The stage that teaches an encoder and a generator one language of codes, by exact labels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from talkingface.data.batch import Batch
 from talkingface.losses import Whitening, box_mask, landmark_weights
@@ -37,12 +39,15 @@ class TaughtInversion(Inversion):
               \rVert_1 + \frac{\lVert E(x) - c \rVert_2^2}{\operatorname{Var} c}
               + \lambda_m \lVert \Sigma_m^{-1/2} (E_m(x) - c_m) \rVert_2^2
               + \lambda_r \lVert R(E_m(x)) - y \rVert_1
+              + \lambda_s \lVert R(E_m(G(c))) - y \rVert_1
 
-    where :math:`w` counts eyes, brows and mouth for more and no gradient of the last three terms
-    reaches :math:`c`. Of a code's variance gaze is a small part, which the third term alone
-    does not make the encoder read: the fourth measures the entries that hold motion, :math:`c_m`,
-    in units in which all directions vary alike, and in the last a small network :math:`R` reads
-    pose and expression, :math:`y`, from them. Not in the papers; for small models of drawn people,
+    where :math:`w` counts eyes, brows and mouth for more and no gradient of the three terms of
+    :math:`E(x)` reaches :math:`c`. Of a code's variance gaze is a small part, which the third term
+    alone does not make the encoder read: the fourth measures the entries that hold motion,
+    :math:`c_m`, in units in which all directions vary alike, and in the fifth a small network
+    :math:`R` reads pose and expression, :math:`y`, from them. Nor does gaze change many pixels: in
+    the last term encoder and :math:`R`, which it does not train, see whether the generator paints
+    what was asked for. Not in the papers; for small models of drawn people,
     see :class:`~talkingface.data.synthetic.frames.RandomFaceDataModule`. An
     :class:`~talkingface.models.experts.inversion.module.Inversion` opens what is saved.
 
@@ -58,6 +63,7 @@ class TaughtInversion(Inversion):
         hidden: Share of these frames.
         motion_weight: :math:`\lambda_m`.
         reading_weight: :math:`\lambda_r`.
+        seen_weight: :math:`\lambda_s`.
         gaze_weight: How much more a reading of gaze counts than others, while lids are open.
         mirror: Mirror half of the frames, with their labels.
         train_generator: False for a further part of the stage in which the encoder alone learns,
@@ -87,6 +93,7 @@ class TaughtInversion(Inversion):
         hidden: float = 0.25,
         motion_weight: float = 1.0,
         reading_weight: float = 2.0,
+        seen_weight: float = 1.0,
         gaze_weight: float = 3.0,
         mirror: bool = True,
         train_generator: bool = True,
@@ -101,7 +108,7 @@ class TaughtInversion(Inversion):
         self.motion_layers, self.motion_dim = list(motion_layers), motion_dim
         self.l1_weight, self.feature_weight, self.hidden = l1_weight, feature_weight, hidden
         self.motion_weight, self.reading_weight = motion_weight, reading_weight
-        self.mirror = mirror
+        self.seen_weight, self.mirror = seen_weight, mirror
         self.register_buffer("mouth", box_mask(self.image_size, mouth_box), persistent=False)
 
     def initialise(
@@ -187,7 +194,15 @@ class TaughtInversion(Inversion):
         weights = landmark_weights(points, self.image_size, self.feature_weight)
         losses = self._terms(painted, frames)
         losses["l1"] = self.l1_weight * (weights * (painted - frames).abs()).mean()
+        if self.seen_weight:
+            with _held(self.networks.encoder), _held(self.readout):
+                motion = self._motion(self.networks.encode(painted))
+                losses["seen"] = self.seen_weight * self.readout(motion, *labels[1:])
         return losses
+
+    def _motion(self, codes: Tensor) -> Tensor:
+        """Entries (N, layers, motion_dim) of codes that hold motion."""
+        return codes[:, self.motion_layers, -self.motion_dim :]
 
     def _reading(
         self, frames: Tensor, looks: Tensor, pose: Tensor, expression: Tensor
@@ -202,7 +217,7 @@ class TaughtInversion(Inversion):
         codes = self.networks.encode(seen)
         error = (codes - target).square().mean((0, 2))
         losses = {"codes": (error / (target.var(0).mean(-1) + 1e-6)).mean()}
-        motion, wanted = (x[:, self.motion_layers, -self.motion_dim :] for x in (codes, target))
+        motion, wanted = self._motion(codes), self._motion(target)
         losses["motion"] = self.motion_weight * self.whitening(motion - wanted, wanted)
         losses["reading"] = self.reading_weight * self.readout(motion, pose, expression)
         return losses
@@ -218,3 +233,17 @@ class TaughtInversion(Inversion):
 
 def _choose(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return torch.where(chosen.view(-1, *[1] * (one.ndim - 1)), one, other)
+
+
+@contextmanager
+def _held(module: nn.Module) -> Iterator[None]:
+    """Let gradients through a module that neither learns nor counts what it sees."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    training = module.training
+    module.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.train(training)
+        for parameter in trained:
+            parameter.requires_grad_(True)
