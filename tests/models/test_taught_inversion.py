@@ -87,8 +87,8 @@ def test_batches_hold_what_faces_are_drawn_from(data: RandomFaceDataModule) -> N
 
 @pytest.mark.parametrize("hidden", [0.0, 1.0])
 def test_loss_by_hand(data: RandomFaceDataModule, hidden: float) -> None:
-    weights = {"l1_weight": 3.0, "l2_weight": 0.5, "feature_weight": 2.0, "seen_weight": 0.7}
-    model = make(hidden=hidden, mirror=False, **weights)
+    terms: Any = {"l1_weight": 3.0, "l2_weight": 0.5, "feature_weight": 2.0, "seen_weight": 0.7}
+    model = make(hidden=hidden, mirror=False, **terms)
     logged: dict[str, Tensor] = {}
     model.log_dict = logged.update  # type: ignore[method-assign,assignment]
     model.log = lambda *_, **__: None  # type: ignore[method-assign]
