@@ -104,6 +104,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
+@contextmanager
+def held(module: nn.Module) -> Iterator[None]:
+    """Let gradients through a module that neither learns nor counts what it sees; then as it was.
+
+    Example:
+        >>> module = nn.Linear(2, 1)
+        >>> with held(module):
+        ...     output = module(torch.ones(2, requires_grad=True))
+        >>> output.backward()
+        >>> module.weight.grad, module.weight.requires_grad, module.training
+        (None, True, True)
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    with evaluating(module):
+        module.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+
 class ReproducibleModule(PretrainedMixin, pl.LightningModule):
     """A LightningModule that resumes bit-equal and takes :class:`~talkingface.data.batch.Batch`.
 

@@ -229,7 +229,8 @@ def test_feature_matching_compares_the_discriminators_maps() -> None:
 
 def test_codes_are_drawn_to_those_of_the_target() -> None:
     seed(0)
-    model = FC_TFG(code_weight=3.0, orthogonality="none", l1_weight=0.0, gan_weight=0.0)
+    terms: Any = {"orthogonality": "none", "l1_weight": 0.0, "gan_weight": 0.0}
+    model = FC_TFG(code_weight=3.0, seen_weight=2.0, **terms)
     model.eval()
     batch = default_collate(items(2))
     outputs = model.generate(batch)
@@ -237,15 +238,32 @@ def test_codes_are_drawn_to_those_of_the_target() -> None:
     networks = model.networks
     fused, _ = networks.temporal(outputs["canonical"][:, None] + outputs["motion"])
     wanted = networks.encode(batch["video"].flatten(0, 1))[:, networks.motion_layers]
-    error = fused.flatten(0, 1) - wanted
-    assert list(losses) == ["code"]
-    parts = []
-    for layer in range(len(networks.motion_layers)):
-        spread = np.cov(wanted[:, layer].detach().numpy().T, bias=True)
-        values, vectors = np.linalg.eigh(spread)
-        along = error[:, layer].detach().numpy() @ vectors
-        parts.append((along**2 / (values.clip(0) + 0.02 * values.mean() + 1e-6)).mean())
-    assert losses["code"].item() == pytest.approx(3 * np.mean(parts), rel=1e-3)
+    again = networks.encode(outputs["video"].flatten(0, 1))[:, networks.motion_layers]
+    expected = {"code": (3.0, fused.flatten(0, 1)), "seen": (2.0, again)}
+    assert list(losses) == list(expected)
+    for name, (weight, codes) in expected.items():
+        parts = []
+        for layer in range(len(networks.motion_layers)):
+            spread = np.cov(wanted[:, layer].detach().numpy().T, bias=True)
+            values, vectors = np.linalg.eigh(spread)
+            along = (codes - wanted)[:, layer].detach().numpy() @ vectors
+            parts.append((along**2 / (values.clip(0) + 0.02 * values.mean() + 1e-6)).mean())
+        assert losses[name].item() == pytest.approx(weight * np.mean(parts), rel=1e-3)
+
+
+def test_what_is_seen_of_a_painting_leaves_the_encoder_alone() -> None:
+    seed(0)
+    model = FC_TFG(seen_weight=1.0, orthogonality="none", l1_weight=0.0, gan_weight=0.0)
+    batch = default_collate(items(2))
+    outputs = model.generate(batch)
+    outputs["video"] = outputs["video"].detach().requires_grad_()
+    counted = {name: value.clone() for name, value in model.networks.encoder.named_buffers()}
+    model.generator_losses(batch, outputs)["seen"].backward()
+    slope = outputs["video"].grad
+    assert slope is not None and slope.abs().sum() > 0
+    assert all(p.grad is None and p.requires_grad for p in model.networks.encoder.parameters())
+    for name, value in model.networks.encoder.named_buffers():
+        assert torch.equal(value, counted[name])
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import evaluating, parameter_groups
+from talkingface.models.reproducible import evaluating, held, parameter_groups
 from talkingface.models.transfer import transfer, transfer_players
 from talkingface.models.weights import load_state_dict_file
 
@@ -102,6 +102,8 @@ class FCTFG(TalkingFaceModule):
             (:class:`~talkingface.losses.Whitening`), else gaze would not count; not in the paper.
             With encoder and generator frozen it shows the canonical and the motion encoder their
             tasks before pixels do.
+        seen_weight: Weight of the same differences for the codes that the encoder, which does not
+            learn from it, gives of what was painted; not in the paper. Gaze changes few pixels.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
         landmark_weight: Weight of the squared differences near brows, eyes, nose and lips, see
@@ -164,6 +166,7 @@ class FCTFG(TalkingFaceModule):
         gan_weight: float = 0.1,
         feature_weight: float = 0.0,
         code_weight: float = 0.0,
+        seen_weight: float = 0.0,
         mouth_weight: float = 0.0,
         landmark_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
@@ -194,7 +197,8 @@ class FCTFG(TalkingFaceModule):
         self.identity_weight = identity_weight
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.feature_weight, self.mouth_weight = feature_weight, mouth_weight
-        self.code_weight, self.landmark_weight = code_weight, landmark_weight
+        self.code_weight, self.seen_weight = code_weight, seen_weight
+        self.landmark_weight = landmark_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -213,7 +217,7 @@ class FCTFG(TalkingFaceModule):
         self.discriminator = StyleGAN2Discriminator(
             image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
         )
-        if code_weight:
+        if code_weight or seen_weight:
             self.whitening = Whitening(len(motion_layers), style_dim)
         mouth = None if mouth_box is None else box_mask(image_size, mouth_box)
         self.register_buffer("mouth", mouth, persistent=False)
@@ -331,11 +335,10 @@ class FCTFG(TalkingFaceModule):
         whole, _ = networks.fuse(codes, canonical, motion)
         video = networks.paint(whole.flatten(0, 1), "random").unflatten(0, driving.shape[:2])
         outputs = {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
-        if self.code_weight:
-            with torch.no_grad():
+        if self.code_weight or self.seen_weight:
+            with torch.no_grad(), evaluating(networks.encoder):
                 outputs["target_code"] = self._motion_codes(networks, batch["video"])
-            moved = whole[:, :, networks.motion_layers]
-            outputs["code_error"] = moved - outputs["target_code"]
+            outputs["code"] = whole[:, :, networks.motion_layers]
         return outputs
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
@@ -355,6 +358,11 @@ class FCTFG(TalkingFaceModule):
     def _motion_codes(networks: FCTFGNetworks, frames: Tensor) -> Tensor:
         codes = networks.encode(frames.flatten(0, 1))[:, networks.motion_layers]
         return codes.unflatten(0, frames.shape[:2])
+
+    def _code_distance(self, codes: Tensor, outputs: Tensors) -> Tensor:
+        """How far codes (B, T, layers, style_dim) are from the target's."""
+        target = outputs["target_code"].flatten(0, 1)
+        return self.whitening(codes.flatten(0, 1) - target, target)
 
     def _near_landmarks(self, batch: Batch) -> Tensor:
         """How near a brow, an eye, the nose or the lips the pixels are: (B, T, 1, H, W), 0 to 1."""
@@ -392,8 +400,12 @@ class FCTFG(TalkingFaceModule):
                 outputs["canonical"][:, None], outputs["motion"], self.orthogonality
             )
         if self.code_weight:
-            codes = (outputs[name].flatten(0, 1) for name in ("code_error", "target_code"))
-            losses["code"] = self.code_weight * self.whitening(*codes)
+            losses["code"] = self.code_weight * self._code_distance(outputs["code"], outputs)
+        if self.seen_weight:
+            networks = cast(FCTFGNetworks, self.networks)
+            with held(networks.encoder):
+                seen = self._motion_codes(networks, fake)
+                losses["seen"] = self.seen_weight * self._code_distance(seen, outputs)
         if self.sync_weight:
             visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
             losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)

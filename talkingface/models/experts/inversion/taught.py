@@ -1,13 +1,11 @@
 """The stage that teaches an encoder and a generator one language of codes, by exact labels."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from talkingface.data.batch import Batch
 from talkingface.losses import Whitening, box_mask, landmark_weights
@@ -21,7 +19,7 @@ from talkingface.models.experts.inversion.label_codes import (
 from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.inversion.readout import MotionReadout
 from talkingface.models.pretrained import load_pretrained
-from talkingface.models.reproducible import parameter_groups
+from talkingface.models.reproducible import held, parameter_groups
 from talkingface.models.transfer import transfer
 
 FACES_SEEN = 2400
@@ -195,7 +193,7 @@ class TaughtInversion(Inversion):
         losses = self._terms(painted, frames)
         losses["l1"] = self.l1_weight * (weights * (painted - frames).abs()).mean()
         if self.seen_weight:
-            with _held(self.networks.encoder), _held(self.readout):
+            with held(self.networks.encoder), held(self.readout):
                 motion = self._motion(self.networks.encode(painted))
                 losses["seen"] = self.seen_weight * self.readout(motion, *labels[1:])
         return losses
@@ -233,17 +231,3 @@ class TaughtInversion(Inversion):
 
 def _choose(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return torch.where(chosen.view(-1, *[1] * (one.ndim - 1)), one, other)
-
-
-@contextmanager
-def _held(module: nn.Module) -> Iterator[None]:
-    """Let gradients through a module that neither learns nor counts what it sees."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    training = module.training
-    module.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.train(training)
-        for parameter in trained:
-            parameter.requires_grad_(True)
