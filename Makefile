@@ -40,12 +40,11 @@ fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught/model \
 		--model.train_generator false --data.seed 2 --data.identities 4500 --data.poses 8 \
 		--data.batch_size 16 --trainer.default_root_dir runs/taught_encoder
-	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught_encoder/model
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.default_root_dir runs/fc_tfg_first \
-		--init.model runs/fc_tfg_codes/model --init.lpips weights/alexnet.pth
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_first/model \
-		--init.lpips weights/alexnet.pth --data.seed 1 --data.windows_per_clip 25 --model.landmark_weight 12 \
-		--trainer.max_epochs 2 --trainer.check_val_every_n_epoch 2
+	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught_encoder/model \
+		--data.seed 3 --trainer.max_epochs 3 --trainer.default_root_dir runs/taught_both
+	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught_both/model
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_codes/model \
+		--init.lpips weights/alexnet.pth --data.seed 1
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -20,20 +21,25 @@ from torchvision.models.vgg import cfgs, make_layers
 
 import talkingface
 from talkingface import PCAVS, FolderDataModule
-from talkingface.data.synthetic.dataset import write_clips
+from talkingface.data.batch import to_float
+from talkingface.data.synthetic.dataset import PEOPLE, write_clips
+from talkingface.data.synthetic.frames import RandomFaces
 from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.video import read_image
 from talkingface.evaluation.results import COPY, GROUND_TRUTH
 from talkingface.losses import LPIPSLoss
 from talkingface.models.experts.imagenet import VGG16Pool
+from talkingface.models.experts.inversion.taught import TaughtInversion
 from talkingface.models.experts.readers import IdentityReader
 from tests.models.tiny import (
     DAVS_MAIN,
     DAVS_RECOGNITION,
     FC_TFG,
     IDENTITY_READER,
+    INVERSION,
     PC_AVS,
     STYLEGAN2,
+    seed,
     trainer,
 )
 
@@ -69,6 +75,28 @@ def test_evaluate_canonical(
     assert "\n1, 2 " in printed and "\n1, 2, 3, 4 " in printed
     # Two pairs of rows of three pictures of 32 px, with borders of two.
     assert read_image(picture).shape == (3, 4 * 34 + 2, 3 * 34 + 2)
+
+
+def test_evaluate_taught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed(0)
+    taught = TaughtInversion(5, (1, 2, 3), (3,), **INVERSION.sizes)
+    model = taught.save_pretrained(tmp_path / "model", with_discriminator=True)
+    arguments = [model, "--people", 2, "--picture", tmp_path / "taught.png"]
+    run("evaluate_taught.py", *arguments, monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "12 faces of 2 people"
+    read = [float(word) for word in printed[2].split()[3:]]
+    assert len(read) == 7 and read[0] > 0.9  # yaw shows at 32 px, too
+    quality = [re.search(r" (\d+\.\d\d) ", line) for line in printed[3:5]]
+    labels = RandomFaces(PEOPLE["val"][:2], 6, 32, turn=0.75)
+    frames = torch.cat([to_float(labels.frames(k, range(6))) for k in range(2)])
+    error = (taught.eval().reconstruct(frames) - frames).square().mean()
+    assert quality[1] and float(quality[1][1]) == pytest.approx(
+        -10 * math.log10(error / 4), abs=0.01
+    )
+    assert read_image(tmp_path / "taught.png").shape == (3, 3 * 34 + 2, 2 * 34 + 2)
 
 
 def test_evaluate_stylegan2(
