@@ -83,7 +83,7 @@ def test_evaluate_taught(
     seed(0)
     taught = TaughtInversion(5, (1, 2, 3), (3,), **INVERSION.sizes)
     model = taught.save_pretrained(tmp_path / "model", with_discriminator=True)
-    arguments = [model, "--people", 2, "--picture", tmp_path / "taught.png"]
+    arguments: list[Any] = [model, "--people", 2, "--picture", tmp_path / "taught.png"]
     run("evaluate_taught.py", *arguments, monkeypatch=monkeypatch)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "12 faces of 2 people"

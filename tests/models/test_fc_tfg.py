@@ -266,6 +266,36 @@ def test_what_is_seen_of_a_painting_leaves_the_encoder_alone() -> None:
         assert torch.equal(value, counted[name])
 
 
+def test_a_taught_inversion_reads_what_was_painted(tmp_path: Path) -> None:
+    seed(0)
+    layers = {name: FC_TFG.sizes[name] for name in ("motion_layers", "audio_layers")}
+    taught = TaughtInversion(motion_dim=5, **INVERSION.sizes, **layers)
+    folder = taught.save_pretrained(tmp_path / "taught", with_discriminator=True)
+    terms: Any = {"orthogonality": "none", "l1_weight": 0.0, "gan_weight": 0.0}
+    model = FC_TFG(reading_weight=3.0, **terms)
+    with pytest.raises(FileNotFoundError, match=r"reading_weight=3.0 needs a taught inversion"):
+        model.on_fit_start()
+    model.initialise(taught=folder)
+    batch = default_collate(items(2))
+    outputs = {"video": batch["video"].clone().requires_grad_()}
+    with pytest.raises(ValueError, match=r"reading_weight=3.0 needs pose and expression"):
+        model.generator_losses(batch, outputs)
+    shape = batch["video"].shape[:2]
+    batch |= {"pose": torch.rand(*shape, 6), "expression": torch.rand(*shape, 10)}
+    losses = model.generator_losses(batch, outputs)
+    assert list(losses) == ["reading"]
+    losses["reading"].backward()
+    slope = outputs["video"].grad
+    assert slope is not None and slope.abs().sum() > 0
+    taught.eval()
+    codes = taught.networks.encode(batch["video"].flatten(0, 1))[:, FC_TFG.sizes["motion_layers"]]
+    read = torch.cat(taught.readout.read(codes[..., -5:]), 1)
+    truth = torch.cat([batch["pose"], batch["expression"]], 2).flatten(0, 1)
+    error = (read - truth).abs() / torch.tensor([30, 15, 15, 0.05, 0.05, 0.1] + 10 * [0.5])
+    error[:, 14:] *= 3 * (1 - 0.9 * truth[:, 12:13])
+    torch.testing.assert_close(losses["reading"], 3 * error.mean())
+
+
 @torch.no_grad()
 def test_a_taught_inversion_says_which_entries_move(tmp_path: Path) -> None:
     seed(0)

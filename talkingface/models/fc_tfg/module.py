@@ -32,6 +32,7 @@ from talkingface.models.components.stylegan2_discriminator import StyleGAN2Discr
 from talkingface.models.components.vgg import VGG19Features
 from talkingface.models.conversion import Rule, convert_state_dict
 from talkingface.models.experts.inversion.module import Inversion
+from talkingface.models.experts.inversion.taught import TaughtInversion
 from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
@@ -104,6 +105,10 @@ class FCTFG(TalkingFaceModule):
             tasks before pixels do.
         seen_weight: Weight of the same differences for the codes that the encoder, which does not
             learn from it, gives of what was painted; not in the paper. Gaze changes few pixels.
+        reading_weight: Weight of what a taught inversion misreads of painted frames, for data that
+            label pose and expression, see
+            :meth:`~talkingface.models.experts.inversion.taught.TaughtInversion.misreading`; not in
+            the paper.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
             Lips are few pixels, whose large differences squares make count.
         landmark_weight: Weight of the squared differences near brows, eyes, nose and lips, see
@@ -167,6 +172,7 @@ class FCTFG(TalkingFaceModule):
         feature_weight: float = 0.0,
         code_weight: float = 0.0,
         seen_weight: float = 0.0,
+        reading_weight: float = 0.0,
         mouth_weight: float = 0.0,
         landmark_weight: float = 0.0,
         mouth_box: tuple[float, float, float, float] | None = None,
@@ -198,7 +204,7 @@ class FCTFG(TalkingFaceModule):
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.feature_weight, self.mouth_weight = feature_weight, mouth_weight
         self.code_weight, self.seen_weight = code_weight, seen_weight
-        self.landmark_weight = landmark_weight
+        self.reading_weight, self.landmark_weight = reading_weight, landmark_weight
         self.mute, self.lr, self.lr_factors = mute, lr, lr_factors
         self.front_end = Wav2LipMel()
         self.networks = FCTFGNetworks(
@@ -236,6 +242,7 @@ class FCTFG(TalkingFaceModule):
         vgg: str | Path | None = None,
         audio: str | Path | None = None,
         stylegan2: str | Path | None = None,
+        taught: str | Path | None = None,
         model: str | Path | None = None,
     ) -> Self:
         """Start from weights of earlier stages; nothing of these paths is stored.
@@ -254,6 +261,9 @@ class FCTFG(TalkingFaceModule):
             vgg: torchvision's VGG-19 weights, for ``perceptual="vgg19"``.
             audio: Wav2Lip's released ``wav2lip.pth``, for the audio encoder.
             stylegan2: Folder of a trained StyleGAN2, for the discriminator.
+            taught: Folder of a trained
+                :class:`~talkingface.models.experts.inversion.taught.TaughtInversion`, for
+                ``reading_weight``.
             model: Folder of a trained FCTFG, with its discriminator where there is one.
 
         Raises:
@@ -283,6 +293,8 @@ class FCTFG(TalkingFaceModule):
             if not isinstance(getattr(painter, "discriminator", None), StyleGAN2Discriminator):
                 raise ValueError(f"{stylegan2} has no StyleGAN2 discriminator.")
             transfer(painter.discriminator.state_dict(), self.discriminator, str(stylegan2))
+        if taught is not None:
+            self._fixed["taught"] = load_pretrained(taught, TaughtInversion)
         if sync is not None:
             self._fixed["sync"] = SyncExpert.from_pretrained(sync)
         if identity is not None:
@@ -305,6 +317,11 @@ class FCTFG(TalkingFaceModule):
             raise FileNotFoundError(
                 f"sync_weight={self.sync_weight} needs a sync expert: give --init.sync "
                 "runs/sync_expert/model (sync-expert for drawn faces), or set the weight to 0."
+            )
+        if self.reading_weight and "taught" not in self._fixed:
+            raise FileNotFoundError(
+                f"reading_weight={self.reading_weight} needs a taught inversion: give "
+                "--init.taught runs/taught_last/model, or set the weight to 0."
             )
         if self.identity_weight and "identity" not in self._fixed:
             self._fixed["identity"] = IdentityLoss(open_identity(self.identity))
@@ -364,6 +381,17 @@ class FCTFG(TalkingFaceModule):
         target = outputs["target_code"].flatten(0, 1)
         return self.whitening(codes.flatten(0, 1) - target, target)
 
+    def _misreading(self, batch: Batch, frames: Tensor) -> Tensor:
+        """How far a taught inversion's reading of frames is from the batch's labels."""
+        values: Any = batch
+        if "expression" not in values:
+            raise ValueError(
+                f"reading_weight={self.reading_weight} needs pose and expression in the batch, "
+                "which only drawn people have: set it to 0."
+            )
+        labels = (values[name].flatten(0, 1) for name in ("pose", "expression"))
+        return cast(Tensor, self._fixed["taught"].misreading(frames, *labels))
+
     def _near_landmarks(self, batch: Batch) -> Tensor:
         """How near a brow, an eye, the nose or the lips the pixels are: (B, T, 1, H, W), 0 to 1."""
         if "landmarks" not in batch:
@@ -406,6 +434,8 @@ class FCTFG(TalkingFaceModule):
             with held(networks.encoder):
                 seen = self._motion_codes(networks, fake)
                 losses["seen"] = self.seen_weight * self._code_distance(seen, outputs)
+        if self.reading_weight:
+            losses["reading"] = self.reading_weight * self._misreading(batch, pair[0])
         if self.sync_weight:
             visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
             losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)

@@ -194,9 +194,15 @@ class TaughtInversion(Inversion):
         losses["l1"] = self.l1_weight * (weights * (painted - frames).abs()).mean()
         if self.seen_weight:
             with held(self.networks.encoder), held(self.readout):
-                motion = self._motion(self.networks.encode(painted))
-                losses["seen"] = self.seen_weight * self.readout(motion, *labels[1:])
+                losses["seen"] = self.seen_weight * self.misreading(painted, *labels[1:])
         return losses
+
+    def misreading(self, frames: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
+        """How far what is read of frames (N, 3, S, S) is from pose (N, 6) and expression (N, 10).
+
+        See :class:`~talkingface.models.experts.inversion.readout.MotionReadout`.
+        """
+        return self.readout(self._motion(self.networks.encode(frames)), pose, expression)
 
     def _motion(self, codes: Tensor) -> Tensor:
         """Entries (N, layers, motion_dim) of codes that hold motion."""
