@@ -43,8 +43,17 @@ fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught_encoder/model \
 		--data.seed 3 --trainer.max_epochs 3 --trainer.default_root_dir runs/taught_both
 	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught_both/model
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_codes/model \
-		--init.lpips weights/alexnet.pth --data.seed 1
+	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught_both/model \
+		--model.train_generator false --model.gaze_weight 15 --model.hidden 0.6 --data.seed 4 \
+		--data.identities 4500 --data.poses 8 --data.batch_size 32 --trainer.max_epochs 3 \
+		--trainer.default_root_dir runs/taught_last
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.default_root_dir runs/fc_tfg_first \
+		--init.model runs/fc_tfg_codes/model --init.inversion runs/taught_last/model \
+		--init.lpips weights/alexnet.pth --model.freeze null \
+		--data.seed 1 --data.frames 3 --data.batch_size 8 --data.windows_per_clip 16
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_first/model \
+		--init.taught runs/taught_last/model --init.lpips weights/alexnet.pth \
+		--model.reading_weight 0.5 --data.seed 2 --data.identities 300 --data.windows_per_clip 24
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
