@@ -39,7 +39,7 @@ fc_tfg: $(INSTALLED) alexnet
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.pc_avs $(or $(PC_AVS),pc-avs-tiny)
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught/model \
 		--model.train_generator false --data.seed 2 --data.identities 4500 --data.poses 8 \
-		--data.batch_size 16 --trainer.default_root_dir runs/taught_encoder
+		--data.batch_size 32 --trainer.default_root_dir runs/taught_encoder
 	$(BIN)/talkingface fit --config experts/taught_tiny --init.taught runs/taught_encoder/model \
 		--data.seed 3 --trainer.max_epochs 3 --trainer.default_root_dir runs/taught_both
 	$(BIN)/talkingface fit --config fc_tfg/codes_tiny --init.inversion runs/taught_both/model

@@ -22,17 +22,7 @@ from torchvision.utils import make_grid, save_image
 from talkingface import FCTFG
 from talkingface.data.synthetic.clip import SyntheticClip
 from talkingface.data.synthetic.dataset import PEOPLE, make_clip
-from talkingface.models.experts.readers import FaceReader, IdentityReader
-
-MOTIONS = ("yaw", "pitch", "roll", "gaze x", "gaze y", "blink", "mouth opening")
-
-
-def read(face: FaceReader, frames: Tensor) -> Tensor:
-    """Motions (T, 7) in frames (T, 3, S, S)."""
-    reading = face(frames)
-    return torch.cat(
-        [reading.pose[:, :3], reading.gaze, reading.blink[:, None], reading.opening[:, None]], 1
-    )
+from talkingface.models.experts.readers import MOTIONS, FaceReader, IdentityReader
 
 
 def recognised(vectors: Tensor) -> float:
@@ -57,7 +47,7 @@ def held_spread(
         codes = model.hold(model.encode_pose(driver.frames(model.image_size)), layers)
         picture = clip.frames(model.image_size, [0])
         frames = model.animate(picture, driver.audio, pose=codes)
-        spreads.append(read(face, frames).std(0))
+        spreads.append(face(frames).motions.std(0))
     return torch.stack(spreads).mean(0)
 
 
@@ -79,7 +69,7 @@ def main() -> None:
     frames = torch.stack([clip.frames(model.image_size, times) for clip in clips])
     faces = torch.stack([model.canonical(person) for person in frames])
 
-    yaws = [torch.stack([read(face, p)[:, 0].std() for p in x]).mean() for x in (frames, faces)]
+    yaws = [torch.stack([face(p).pose[:, 0].std() for p in x]).mean() for x in (frames, faces)]
     print(f"{options.people} people under {options.poses} poses")
     print(f"spread of yaw, frames (degrees)           {yaws[0]:6.2f}")
     print(f"spread of yaw, canonical faces            {yaws[1]:6.2f}  ({yaws[1] / yaws[0]:.2f})")

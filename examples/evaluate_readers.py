@@ -47,9 +47,8 @@ def measure_face(
             landmark_distances(reading.landmarks, clip.landmarks(part.shape[-1], indices))
         )
         found.append(reading.presence > 0.5)
-        read = [*reading.pose.T, *reading.gaze.T, reading.blink, reading.opening]
         true = [*clip.pose.T[:3], *clip.gaze.T, clip.blink, clip.articulation[:, 0]]
-        for name, driven, track in zip(TRACKS, true, read, strict=True):
+        for name, driven, track in zip(TRACKS, true, reading.motions.T, strict=True):
             tracks[name].update(driven[indices], track)
         seen = clip.blink[indices] <= 0.5
         for name, driven, track in zip(OPEN, clip.gaze[indices].T, reading.gaze.T, strict=True):

@@ -19,9 +19,8 @@ from talkingface.data.batch import to_float
 from talkingface.data.synthetic.dataset import PEOPLE
 from talkingface.data.synthetic.frames import RandomFaces
 from talkingface.models.experts.inversion.taught import TaughtInversion
-from talkingface.models.experts.readers import FaceReader
+from talkingface.models.experts.readers import MOTIONS, FaceReader
 
-MOTIONS = ("yaw", "pitch", "roll", "gaze x", "gaze y", "blink", "mouth opening")
 POSES = 6
 """Faces of each person."""
 TURN = 0.75
@@ -30,9 +29,7 @@ TURN = 0.75
 
 def correlations(face: FaceReader, frames: Tensor, truth: Tensor) -> Tensor:
     """Correlations (7,) of what is read in frames (N, 3, S, S) with the truth (N, 7)."""
-    reading = face(frames)
-    parts = reading.pose[:, :3], reading.gaze, reading.blink[:, None], reading.opening[:, None]
-    read = torch.cat(parts, 1)
+    read = face(frames).motions
     looking = truth[:, 5] < 0.5
     found = []
     for column, name in enumerate(MOTIONS):

@@ -15,6 +15,8 @@ from talkingface.models.reproducible import reset_metrics
 
 _UNITS = (30.0, 15.0, 15.0, 0.5, 0.5, 0.5, 0.5)
 """What the network's measures of size one stand for: degrees, then the labels' own units."""
+MOTIONS = ("yaw", "pitch", "roll", "gaze x", "gaze y", "blink", "mouth opening")
+"""Columns of :attr:`Reading.motions`."""
 
 
 class Reading(NamedTuple):
@@ -36,6 +38,11 @@ class Reading(NamedTuple):
     blink: Tensor
     opening: Tensor
     presence: Tensor
+
+    @property
+    def motions(self) -> Tensor:
+        """What moves, (N, 7): a column for each of :data:`MOTIONS`, in these units."""
+        return torch.cat([self.pose, self.gaze, self.blink[:, None], self.opening[:, None]], 1)
 
 
 class FaceReader(Reader):
@@ -59,6 +66,8 @@ class FaceReader(Reader):
         >>> reading = reader(torch.zeros(2, 3, 48, 48))
         >>> reading.landmarks.shape, reading.pose.shape, reading.blink.shape
         (torch.Size([2, 68, 2]), torch.Size([2, 3]), torch.Size([2]))
+        >>> reading.motions.shape
+        torch.Size([2, 7])
     """
 
     units: Tensor
