@@ -105,8 +105,8 @@ class FCTFG(TalkingFaceModule):
             tasks before pixels do.
         seen_weight: Weight of the same differences for the codes that the encoder, which does not
             learn from it, gives of what was painted; not in the paper. Gaze changes few pixels.
-        reading_weight: Weight of what a taught inversion misreads of painted frames, and of the
-            codes that they are painted from, for data that label pose and expression, see
+        reading_weight: Weight of what a taught inversion misreads of painted frames, for data that
+            label pose and expression, see
             :meth:`~talkingface.models.experts.inversion.taught.TaughtInversion.misreading`; not in
             the paper.
         mouth_weight: Weight of the squared differences inside ``mouth_box``; not in the paper.
@@ -356,8 +356,6 @@ class FCTFG(TalkingFaceModule):
             with torch.no_grad(), evaluating(networks.encoder):
                 outputs["target_code"] = self._motion_codes(networks, batch["video"])
             outputs["code"] = whole[:, :, networks.motion_layers]
-        if self.reading_weight:
-            outputs["whole"] = whole
         return outputs
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
@@ -383,18 +381,16 @@ class FCTFG(TalkingFaceModule):
         target = outputs["target_code"].flatten(0, 1)
         return self.whitening(codes.flatten(0, 1) - target, target)
 
-    def _misreading(self, batch: Batch, outputs: Tensors) -> Tensor:
-        """How far a taught inversion's reading of frames and of their codes is from the labels."""
+    def _misreading(self, batch: Batch, frames: Tensor) -> Tensor:
+        """How far a taught inversion's reading of frames is from the batch's labels."""
         values: Any = batch
         if "expression" not in values:
             raise ValueError(
                 f"reading_weight={self.reading_weight} needs pose and expression in the batch, "
                 "which only drawn people have: set it to 0."
             )
-        labels = [values[name].flatten(0, 1) for name in ("pose", "expression")]
-        frames, codes = (outputs[name].flatten(0, 1) for name in ("video", "whole"))
-        taught = cast(TaughtInversion, self._fixed["taught"])
-        return taught.misreading(frames, *labels) + taught.misread_codes(codes, *labels)
+        labels = (values[name].flatten(0, 1) for name in ("pose", "expression"))
+        return cast(Tensor, self._fixed["taught"].misreading(frames, *labels))
 
     def _near_landmarks(self, batch: Batch) -> Tensor:
         """How near a brow, an eye, the nose or the lips the pixels are: (B, T, 1, H, W), 0 to 1."""
@@ -439,7 +435,7 @@ class FCTFG(TalkingFaceModule):
                 seen = self._motion_codes(networks, fake)
                 losses["seen"] = self.seen_weight * self._code_distance(seen, outputs)
         if self.reading_weight:
-            losses["reading"] = self.reading_weight * self._misreading(batch, outputs)
+            losses["reading"] = self.reading_weight * self._misreading(batch, pair[0])
         if self.sync_weight:
             visual, audio = self._fixed["sync"](fake.clamp(-1, 1), batch["audio"], batch["start"])
             losses["sync"] = self.sync_weight * cosine_sync_loss(visual, audio)

@@ -202,11 +202,7 @@ class TaughtInversion(Inversion):
 
         See :class:`~talkingface.models.experts.inversion.readout.MotionReadout`.
         """
-        return self.misread_codes(self.networks.encode(frames), pose, expression)
-
-    def misread_codes(self, codes: Tensor, pose: Tensor, expression: Tensor) -> Tensor:
-        """The same of codes (N, layers, style_dim)."""
-        return self.readout(self._motion(codes), pose, expression)
+        return self.readout(self._motion(self.networks.encode(frames)), pose, expression)
 
     def _motion(self, codes: Tensor) -> Tensor:
         """Entries (N, layers, motion_dim) of codes that hold motion."""
