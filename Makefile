@@ -91,7 +91,9 @@ weights: $(INSTALLED)
 	$(BIN)/talkingface fit --config pc_avs/main_drawn --trainer.precision bf16-mixed --init.model runs/pc_avs_pixels/model
 	$(MAKE) fc_tfg PC_AVS=runs/pc_avs/model
 	for name in davs pc_avs fc_tfg; do \
-		$(BIN)/talkingface compare --models runs/$$name/model --clips 100 --seconds 2 --output runs/$$name.report \
+		$(BIN)/talkingface compare --models runs/$$name/model --clips 100 --seconds 2 --size 128 \
+			--protocols $$(test $$name = davs && echo exact-still || echo exact) \
+			--alexnet weights/alexnet.pth --output runs/$$name.report \
 		&& $(BIN)/python examples/bundle_weights.py runs/$$name/model $$(echo $$name | tr _ -)-tiny \
 			--figures runs/$$name.report/results.md || exit; \
 	done

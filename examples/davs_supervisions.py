@@ -7,7 +7,7 @@ saw: mean and deviation over the seeds. ``--box`` shows the encoder the mouth al
 learns to read in fewer epochs.
 
     talkingface synthesize lrw --layout lrw --identities 48 --clips-per-identity 32 --held-out 16
-    python examples/davs_supervisions.py lrw --json table.json --epochs 6 --box 0.45 0.24 0.97 0.76
+    python examples/davs_supervisions.py lrw --json table.json --epochs 5 --box 0.45 0.24 0.97 0.76
 """
 
 import argparse

@@ -16,8 +16,12 @@ ABOUT = (
 )
 FURTHER = {
     "talkingface convert pc_avs official_checkpoints pc_avs_official": "load the authors' weights",
-    "talkingface fit --config pc_avs/main_tiny --data.root prepared": "train on clips of your own",
-    "talkingface fit --config pc_avs/main_paper --data.root prepared": "the same, in paper size",
+    "talkingface fit --config pc_avs/main_tiny --data.root prepared "
+    "--init.identity runs/identity/model --init.sync runs/sync/model": "train on clips of your "
+    "own, here the last of three stages",
+    "talkingface fit --config pc_avs/main_paper --data.root voxceleb2 "
+    "--init.identity runs/identity/model --init.sync runs/sync/model": "the same on VoxCeleb2, in "
+    "the paper's size",
     "talkingface generate --model pc_avs_official --source face.jpg --audio speech.wav "
     "--driving head.mp4 --output speaking.mp4": "make a video with any model",
 }
