@@ -51,9 +51,14 @@ fc_tfg: $(INSTALLED) alexnet
 		--init.model runs/fc_tfg_codes/model --init.inversion runs/taught_last/model \
 		--init.lpips weights/alexnet.pth --model.freeze null \
 		--data.seed 1 --data.frames 3 --data.batch_size 8 --data.windows_per_clip 16
-	$(BIN)/talkingface fit --config fc_tfg/main_tiny --init.model runs/fc_tfg_first/model \
-		--init.taught runs/taught_last/model --init.lpips weights/alexnet.pth \
-		--model.reading_weight 0.5 --data.seed 2 --data.identities 300 --data.windows_per_clip 24
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.default_root_dir runs/fc_tfg_second \
+		--init.model runs/fc_tfg_first/model --init.taught runs/taught_last/model \
+		--init.lpips weights/alexnet.pth --model.reading_weight 0.5 \
+		--data.seed 2 --data.identities 300 --data.windows_per_clip 24
+	$(BIN)/talkingface fit --config fc_tfg/main_tiny --trainer.max_epochs 3 --trainer.check_val_every_n_epoch 3 \
+		--init.model runs/fc_tfg_second/model --init.taught runs/taught_last/model \
+		--init.lpips weights/alexnet.pth --model.reading_weight 1.0 \
+		--data.seed 3 --data.identities 300 --data.windows_per_clip 24
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
