@@ -251,7 +251,7 @@ class ForwardClip:
     """A clip that goes on decoding where it stopped, while the frames that follow are asked for.
 
     Seeking for every chunk would decode from the key frame before it each time. The last frames
-    are kept, for who asks for them again.
+    are kept, twice what was asked for: a model may read ahead of those that are shown.
 
     Args:
         clip: Where the frames come from.
@@ -262,8 +262,7 @@ class ForwardClip:
         self.clip, self.size = clip, size
         self._coming: Iterator[Tensor] = iter(())
         self._position = -1  # index of the frame that comes next
-        self._last: list[int] = []
-        self._frames = torch.empty(0)
+        self._kept: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -271,10 +270,11 @@ class ForwardClip:
 
     def __getitem__(self, indices: list[int]) -> Tensor:
         """Frames (t, 3, H, W), ``uint8``."""
-        if indices != self._last:
-            self._frames = self._read(indices)
-            self._last = indices
-        return self._frames
+        if missing := [k for k in dict.fromkeys(indices) if k not in self._kept]:
+            self._kept |= dict(zip(missing, self._read(missing), strict=True))
+        frames = torch.stack([self._kept[k] for k in indices])
+        self._kept = dict(list(self._kept.items())[-2 * len(indices) :])
+        return frames
 
     def _read(self, indices: list[int]) -> Tensor:
         start, count = indices[0], len(indices)

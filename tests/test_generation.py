@@ -237,6 +237,20 @@ def test_forward_reading_decodes_each_frame_once() -> None:
     assert (counted.seeks, counted.decoded) == (1, 20)
 
 
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_frames_that_a_model_read_ahead_are_shown_without_a_seek(chunk: int) -> None:
+    counted = Counted(20)
+    clip, read = ForwardClip(counted), 0
+    for start in range(0, 20, chunk):
+        ahead = min(start + chunk + 1, 20)
+        if ahead > read:
+            clip[list(range(read, ahead))]
+            read = ahead
+        indices = list(range(start, start + chunk))
+        assert stamps(clip[indices]) == indices
+    assert (counted.seeks, counted.decoded) == (1, 20)
+
+
 def test_reading_in_any_order() -> None:
     clip = ForwardClip(Counted(12))
     for indices in ([0, 1, 2], [3, 4, 5], [5, 4, 3], [6, 7], [2, 3], [11, 11, 10], [4, 5, 6], [7]):

@@ -261,11 +261,13 @@ class MEADDataModule(ClipDataModule):
 
     def find_clips(self) -> list[ClipFile]:
         """Find the clips of the view."""
-        return find_mead_clips(self.root, self.view)
+        self._files = find_mead_clips(self.root, self.view)
+        return self._files
 
     def held_out_identities(self, clips: Sequence[Clip]) -> set[str]:
         """The protocol's speakers."""
-        people = {clip.identity for clip in clips}
+        # Drawn from all files, as the evaluation does, whether each of them can be used or not.
+        people = {file.identity for file in self._files}
         if len(people) <= self.speakers:
             raise ValueError(
                 f"{self.root} has {len(people)} speakers, {self.speakers} are held out: give "
@@ -277,7 +279,6 @@ class MEADDataModule(ClipDataModule):
         train, val = super()._split(clips)
         if self.split != "identity":
             return train, val
-        files = [ClipFile(clip.path, clip.name, clip.identity) for clip in clips]
-        chosen = choose_test_clips(files, self.speakers, self.videos, self.seed)
+        chosen = choose_test_clips(self._files, self.speakers, self.videos, self.seed)
         names = {file.name for file in chosen}
         return train, [piece for piece in val if clips[piece.member].name in names]

@@ -72,7 +72,7 @@ def make_film(
     with bar, VideoWriter(video, HEAD + COLUMN, head.shape[-1], material.speech) as writer:
         for made in chunks:
             start, stop = writer.frame_count, writer.frame_count + len(made[0])
-            shown = [pictures[seen].expand_as(made[0])]
+            shown = [pictures[seen].expand(len(made[0]), -1, -1, -1)]
             if motions:
                 driving = motions[seen]
                 shown.append(driving[ping_pong(start, stop, len(driving))])

@@ -61,15 +61,15 @@ def info_nce(
         raise ValueError(f"temperature must be positive, got {temperature}")
     # Autocast would round the cosines to 8 bits or so, a temperature below 1 magnifies that.
     with torch.autocast(anchor.device.type, enabled=False):
-        unit = _unit(anchor)
-        scores = unit @ _unit(candidates).T
+        unit = unit_vectors(anchor)
+        scores = unit @ unit_vectors(candidates).T
         if negatives is not None:
             n, d = anchor.shape
             if negatives.shape[-1] != d or (negatives.dim() != 2 and negatives.shape[:-2] != (n,)):
                 raise ValueError(
                     f"negatives must be (K, {d}) or ({n}, K, {d}), got {tuple(negatives.shape)}"
                 )
-            extra = torch.matmul(_unit(negatives), unit.unsqueeze(-1)).squeeze(-1)
+            extra = torch.matmul(unit_vectors(negatives), unit.unsqueeze(-1)).squeeze(-1)
             scores = torch.cat([scores, extra], dim=1)
         return F.cross_entropy(scores / temperature, labels)
 
@@ -153,8 +153,8 @@ def inverse_distance_contrastive(anchor: Tensor, candidates: Tensor, offset: int
     """
     labels = _positives(anchor, candidates, offset)
     distances = torch.cdist(
-        _unit(anchor.detach()),
-        _unit(candidates),
+        unit_vectors(anchor.detach()),
+        unit_vectors(candidates),
         compute_mode="donot_use_mm_for_euclid_dist",  # exact for close pairs
     )
     return F.cross_entropy(1 / distances.clamp_min(1e-6), labels)
@@ -213,7 +213,7 @@ def margin_contrastive(
     labels = _positives(visual, audio, offset)
     positive = F.one_hot(labels, len(audio)).bool()
     with torch.autocast(visual.device.type, enabled=False):
-        rows, columns = _unit(visual), _unit(audio)
+        rows, columns = unit_vectors(visual), unit_vectors(audio)
         if form == "ranking":
             scores = rows @ columns.T
             hinge = (margin + scores - scores[positive][:, None]).clamp_min(0)
@@ -276,11 +276,12 @@ def retrieval_accuracy(anchor: Tensor, candidates: Tensor, offset: int = 0) -> T
     """
     labels = _positives(anchor, candidates, offset)
     with torch.no_grad(), torch.autocast(anchor.device.type, enabled=False):
-        nearest = (_unit(anchor) @ _unit(candidates).T).argmax(dim=1)
+        nearest = (unit_vectors(anchor) @ unit_vectors(candidates).T).argmax(dim=1)
         return (nearest == labels).float().mean()
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit_vectors(features: Tensor) -> Tensor:
+    """Features (..., D) of length one, in float32 or better."""
     dtype = torch.promote_types(features.dtype, torch.float32)
     return F.normalize(features.to(dtype), dim=-1)
 

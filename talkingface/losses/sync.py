@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from talkingface.losses.contrastive import unit_vectors
+
 
 def cosine_sync_loss(visual: Tensor, audio: Tensor) -> Tensor:
     r"""Distance of lips and sound as an expert sees it (FC-TFG, eq. 4).
@@ -108,7 +110,7 @@ def shift_info_nce(visual: Tensor, audio: Tensor, temperature: float = 1.0) -> T
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     with torch.autocast(visual.device.type, enabled=False):
-        scores = _unit(visual) @ _unit(audio).mT / temperature
+        scores = unit_vectors(visual) @ unit_vectors(audio).mT / temperature
         clips, moments = visual.shape[:2]
         labels = torch.arange(moments, device=visual.device).repeat(clips)
         to_audio = F.cross_entropy(scores.flatten(0, 1), labels)
@@ -116,13 +118,8 @@ def shift_info_nce(visual: Tensor, audio: Tensor, temperature: float = 1.0) -> T
     return (to_audio + to_visual) / 2
 
 
-def _unit(features: Tensor) -> Tensor:
-    dtype = torch.promote_types(features.dtype, torch.float32)
-    return F.normalize(features.to(dtype), dim=-1)
-
-
 def _cosine(visual: Tensor, audio: Tensor) -> Tensor:
     if visual.shape != audio.shape:
         raise ValueError(f"shapes differ: {tuple(visual.shape)} and {tuple(audio.shape)}")
     with torch.autocast(visual.device.type, enabled=False):
-        return (_unit(visual) * _unit(audio)).sum(-1)
+        return (unit_vectors(visual) * unit_vectors(audio)).sum(-1)

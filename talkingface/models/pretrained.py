@@ -75,6 +75,8 @@ class PretrainedMixin(_Module):
     discriminator_modules: ClassVar[tuple[str, ...]] = ("discriminator",)
     """Submodules that adversarial fine-tuning needs besides."""
     saved_facts: Mapping[str, Any] | None = None
+    lacks_discriminator: bool = False
+    """Whether it was opened from a folder that has none of its :attr:`discriminator_modules`."""
     """What the opened ``config.json`` said; kept when the model is saved again."""
 
     def card(self) -> dict[str, Any]:
@@ -238,6 +240,8 @@ def load_pretrained(
         if discriminator.exists() and model._tensors(model.discriminator_modules):
             state = load_state_dict_file(discriminator)
             _fill(model, state, model.discriminator_modules, discriminator)
+        else:
+            model.lacks_discriminator = bool(model._tensors(model.discriminator_modules))
         model.saved_facts = {key: config[key] for key in config if key not in _HEADER}
     else:
         checkpoint = load_checkpoint_file(source)

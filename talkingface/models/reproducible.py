@@ -96,12 +96,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         >>> module.training
         True
     """
-    training = module.training
+    modes = [(part, part.training) for part in module.modules()]  # frozen parts may differ
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

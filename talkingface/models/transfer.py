@@ -53,7 +53,7 @@ def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> lis
 
 
 def transfer_players(path: str | Path, module: Any) -> None:
-    """Load both players of a saved model of the same class: its networks and its discriminator.
+    """Load both players of a saved model of the same class: networks and, if saved, discriminator.
 
     Args:
         path: Folder, ``.ckpt`` or hub id.
@@ -65,4 +65,22 @@ def transfer_players(path: str | Path, module: Any) -> None:
     """
     other: Any = load_pretrained(path, type(module))
     transfer(other.inference_networks.state_dict(), module.networks, str(path))
+    if other.lacks_discriminator:
+        log.info("%s was saved without its discriminator: this one begins anew", path)
+        return
     transfer(other.discriminator.state_dict(), module.discriminator, str(path))
+
+
+def require_discriminator(model: Any, path: str | Path) -> None:
+    """Raise an error if a model was opened from a folder without its discriminator.
+
+    Args:
+        model: A :class:`~talkingface.models.pretrained.PretrainedMixin`.
+        path: Where it was opened.
+
+    Raises:
+        ValueError: If there was none.
+    """
+    if model.lacks_discriminator:
+        parts = ", ".join(model.discriminator_modules)
+        raise ValueError(f"{path} was saved without {parts}: save it with_discriminator=True.")

@@ -1,5 +1,6 @@
 """MEAD's folders, its sound in files of its own, and the protocol, on a small tree."""
 
+import shutil
 import wave
 from collections import Counter
 from pathlib import Path
@@ -106,6 +107,22 @@ def test_batches_have_the_sound_of_the_other_file(root: Path) -> None:
     assert trained == set(ACTORS) - held_out
     with pytest.raises(ValueError, match="3 speakers, 3 are held out"):
         MEADDataModule(str(root), speakers=3, size=32).setup()
+
+
+def test_a_clip_that_cannot_be_used_changes_nobodys_part(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "MEAD"
+    shutil.copytree(root, folder)
+    for clip in (folder / "M003").rglob("*.mp4"):
+        clip.write_bytes(b"broken")
+    files = find_mead_clips(folder)
+    for number in range(6):
+        data: Any = MEADDataModule(
+            str(folder), speakers=1, videos=1, size=32, frames=5, num_workers=0, seed=number
+        )
+        drawn = {file.name for file in choose_test_clips(files, 1, 1, number)}
+        if any("M003" in name for name in drawn):
+            continue
+        assert {batch["clip"][0] for batch in data.val_dataloader()} == drawn
 
 
 def test_preparation_joins_picture_and_sound(

@@ -131,6 +131,8 @@ def test_what_does_not_match_is_listed(root: Path, tmp_path: Path) -> None:
         ("clip,word,start_s,end_s\n", "has no words"),
         ("clip,word,start_s,end_s\na,red,now,0.5\n", "line 2: 'now' to '0.5' are not times"),
         ("clip,word,start_s,end_s\na,red,0.5,0.4\n", "line 2: 'red' lasts from 0.5 s to 0.4 s"),
+        ("clip,word,start_s,end_s\na,red,0.5,inf\n", "line 2: 'red' lasts from 0.5 s to inf s"),
+        ('clip,word,start_s,end_s\na,"red,0.5,0.6\n', "bad.csv is no csv file in UTF-8"),
         ("clip,word,start_s,end_s\nz,red,0.5,0.6\n", "names none of the clips"),
         ("clip,word,start_s,end_s\na,red,0.5,0.6\n", 'split="clip" needs two clips or more'),
     ],

@@ -322,6 +322,36 @@ def test_validation_measures_both_ways_and_what_leaks() -> None:
     assert 0 <= scores["val/verification_auc"] <= 1
 
 
+def test_the_leak_probe_looks_at_clips_from_all_over() -> None:
+    model = DAVS_MAIN.responsive(leak_clips=4)
+    seen: list[tuple[int, str]] = []
+    model.leak_probe.update = lambda code, word, split: seen.append((int(word), split))
+    trainer().validate(model, loader(12, 5), verbose=False)
+    words = [item["word"] for item in items(12)]
+    assert seen == [
+        (words[0], "train"),
+        (words[3], "test"),
+        (words[6], "train"),
+        (words[9], "test"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gan": "frames"}, "gan must be one of sequence, frame, both, none, not 'frames'"),
+        ({"pixel_loss": "L2"}, "pixel_loss must be one of l1, l2"),
+        ({"disentangle": "word"}, "disentangle must be one of words, persons"),
+        ({"contrastive_form": "square"}, "contrastive_form must be one of distance, squared"),
+        ({"person_backbone": "maxxout"}, "person_backbone must be one of maxout, vggm"),
+        ({"finetune_steps": 1, "decoder_blocks": 5 * [[1, 4]]}, "begins with 2 px or more"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DAVS_MAIN(**options)
+
+
 # ------------------------------------------------------------------------------------- animation
 
 PHOTO = items(1)[0]["source"]

@@ -36,6 +36,13 @@ def test_jitter_of_a_speaking_face_is_undone() -> None:
     assert after < before / 2
 
 
+def test_equations_are_solved_in_full_precision() -> None:
+    photo = make_clip(3, seconds=0.4).frames(64, indices=[0])[0]
+    wanted = stabilise(photo[None], photo, torch.zeros(64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(stabilise(photo[None], photo, torch.zeros(64, 64)), wanted)
+
+
 def test_a_frame_that_shows_something_else_is_left_alone() -> None:
     photo = make_clip(3, seconds=0.4).frames(64, indices=[0])[0]
     other = torch.flip(photo, (1, 2))[None]

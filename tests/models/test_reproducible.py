@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 
 from talkingface.models.reproducible import (
     ReproducibleModule,
+    evaluating,
     freeze,
     generator_states,
+    held,
     parameter_groups,
     restore_generators,
 )
@@ -177,6 +179,15 @@ def test_freezing_stops_weights_and_statistics() -> None:
         assert not any(part.training for part in model.networks["encoder"].modules())
     assert all(part.training for part in model.networks["generator"].modules())
     assert model.networks["encoder_head"].training
+
+
+def test_frozen_parts_stay_in_eval_mode_when_the_rest_comes_back() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    module[0].eval()
+    for context in (evaluating, held):
+        with context(module):
+            assert not any(part.training for part in module.modules())
+        assert [part.training for part in module.modules()] == [True, False, True]
 
 
 def test_freezing_an_unknown_part_names_the_parts() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -224,6 +225,11 @@ def test_training_begins_with_an_inversion(tmp_path: Path) -> None:
         assert torch.equal(
             kept, trained.networks.generator.get_parameter("synthesis.convs.2.conv.weight")
         )
+    resumed = STYLEGAN2(r1_weight=0.0, path_weight=0.0).initialise(inversion=folder)
+    resumed.trainer = SimpleNamespace(ckpt_path="last.ckpt", world_size=2)
+    begun = {name: value.clone() for name, value in resumed.networks.state_dict().items()}
+    resumed.on_fit_start()
+    assert all(torch.equal(value, begun[n]) for n, value in resumed.networks.state_dict().items())
     with pytest.raises(ValueError, match="train on a data module"):
         fit(STYLEGAN2().initialise(inversion=folder), loader(4, 2))
 

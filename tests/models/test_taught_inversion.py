@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from talkingface.data.batch import to_float
 from talkingface.data.synthetic.frames import RandomFaceDataModule, RandomFaces
@@ -171,6 +172,20 @@ def test_mirrored_training_sees_the_labels_of_what_it_shows(data: RandomFaceData
         assert seen["pose"][k, 0] == (-pose[k, 0] if mirrored else pose[k, 0])
         across = SIZE - 1 - points[k, :, 0] if mirrored else points[k, :, 0]
         torch.testing.assert_close(seen["points"][k, :, 0], across)
+
+
+def test_what_cannot_be_taught_is_refused(data: RandomFaceDataModule, tmp_path: Path) -> None:
+    folder = make().save_pretrained(tmp_path / "taught")
+    with pytest.raises(ValueError, match=r"was saved without labels, readout: save it with_disc"):
+        make().initialise(taught=folder)
+    with pytest.raises(ValueError, match="give one of them"):
+        make().initialise(taught=folder, inversion=folder)
+    with pytest.raises(ValueError, match="leave train_generator on"):
+        make(train_generator=False).initialise(pc_avs="pc-avs-tiny")
+    batch = default_collate([data.train_dataset[0]])
+    del batch["looks"]
+    with pytest.raises(ValueError, match="the data has no looks"):
+        make().training_step(batch, 0)
 
 
 def test_the_encoder_alone_goes_on(data: RandomFaceDataModule, tmp_path: Path) -> None:

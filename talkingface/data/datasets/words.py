@@ -9,6 +9,7 @@ Further columns do no harm.
 """
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -44,29 +45,36 @@ def read_alignment(path: str | Path) -> Alignment:
         raise FileNotFoundError(
             f"There is no file {path}: give a csv file of words with {','.join(COLUMNS)}."
         )
-    alignment: Alignment = {}
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-            raise ValueError(
-                f"{path} has no column {missing[0]}: its first line must name {','.join(COLUMNS)}."
-            )
-        for row in rows:
-            try:
-                word = SpokenWord(row["word"], float(row["start_s"]), float(row["end_s"]))
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f"{path}, line {rows.line_num}: {row['start_s']!r} to {row['end_s']!r} are not "
-                    "times in seconds."
-                ) from None
-            if not 0 <= word.start < word.end:
-                raise ValueError(
-                    f"{path}, line {rows.line_num}: {word.word!r} lasts from {word.start} s to "
-                    f"{word.end} s; give a start of 0 or more and a later end."
-                )
-            alignment.setdefault(row["clip"], []).append(word)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            alignment = _read_words(path, csv.DictReader(file, strict=True))
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{path} is no csv file in UTF-8: {error}.") from error
     if not alignment:
         raise ValueError(f"{path} has no words: one line each below {','.join(COLUMNS)}.")
+    return alignment
+
+
+def _read_words(path: str | Path, rows: "csv.DictReader[str]") -> Alignment:
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        raise ValueError(
+            f"{path} has no column {missing[0]}: its first line must name {','.join(COLUMNS)}."
+        )
+    alignment: Alignment = {}
+    for row in rows:
+        try:
+            word = SpokenWord(row["word"], float(row["start_s"]), float(row["end_s"]))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{path}, line {rows.line_num}: {row['start_s']!r} to {row['end_s']!r} are not "
+                "times in seconds."
+            ) from None
+        if not 0 <= word.start < word.end < math.inf:
+            raise ValueError(
+                f"{path}, line {rows.line_num}: {word.word!r} lasts from {word.start} s to "
+                f"{word.end} s; give a start of 0 or more and a later end."
+            )
+        alignment.setdefault(row["clip"], []).append(word)
     return alignment
 
 

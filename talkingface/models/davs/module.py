@@ -1,9 +1,10 @@
 """DAVS: training, animation from sound or from lips, and the authors' checkpoint."""
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,6 @@ from talkingface.losses import (
     box_mask,
     discriminator_adversarial_loss,
     domain_classification_loss,
-    domain_confusion_loss,
     generator_adversarial_loss,
     masked_l1,
     uniform_softmax_loss,
@@ -37,14 +37,15 @@ from talkingface.models.davs.networks import DAVSNetworks, PersonBackbone, Perso
 from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
-    contrastive_loss,
     labelled_faces,
     spread_frames,
+    supervise,
     unit_range,
     value_of,
     verify_people,
     word_labels,
 )
+from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import reset_metrics
 from talkingface.models.transfer import transfer
@@ -222,6 +223,20 @@ class DAVS(TalkingFaceModule):
             )
         if finetune_steps < 0:
             raise ValueError(f"finetune_steps={finetune_steps}: give 0 or more.")
+        for name, value, known in (
+            ("gan", gan, ("sequence", "frame", "both", "none")),
+            ("disentangle", disentangle, ("words", "persons", "both", "none")),
+            ("leak", leak, ("vectors", "maps")),
+            ("pixel_loss", pixel_loss, ("l1", "l2")),
+            ("contrastive_form", contrastive_form, get_args(MarginForm)),
+            ("domain_form", domain_form, get_args(DomainForm)),
+        ):
+            check_option(name, value, known)
+        if finetune_steps and image_size == 2 ** len(decoder_blocks):
+            raise ValueError(
+                f"finetune_steps={finetune_steps} needs a decoder that begins with 2 px or more: "
+                "use fewer decoder_blocks."
+            )
         self.image_size = image_size
         self.word_frames, self.sequence_frames = word_frames, sequence_frames
         self.leak_frames, self.leak, self.leak_clips = leak_frames, leak, leak_clips
@@ -278,7 +293,7 @@ class DAVS(TalkingFaceModule):
         self.average_weights()
         self.video_metrics = self.metrics.clone(prefix="val/video_")
         self.leak_probe, self.verification = LeakProbe(), EmbeddingAUC()
-        self._probed = 0
+        self._seen = 0
 
     @classmethod
     def from_official(cls, path: str | Path) -> Self:
@@ -427,7 +442,6 @@ class DAVS(TalkingFaceModule):
 
     def generator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Eq. 8 for both ways to generate, eq. 3 and 5, and the supervisions of recognition."""
-        networks = cast(DAVSNetworks, self.networks)
         losses: Tensors = {}
         for driver in _DRIVERS:
             terms = self._frame_losses(outputs[f"from_{driver}"], outputs)
@@ -440,24 +454,7 @@ class DAVS(TalkingFaceModule):
         if self.hide_persons:
             logits = self.discriminator["person_classifier"](outputs["leaking_persons"])
             losses["hide_persons"] = self.disentangle_weight * uniform_softmax_loss(logits, "sum")
-        visual, audio = outputs["visual"], outputs["audio"]
-        if self.word_weight:
-            words = word_labels(batch)
-            for name, codes in (("visual", visual), ("audio", audio)):
-                error = F.cross_entropy(networks.word_classifier(codes), words)
-                losses[f"{name}_word"] = self.word_weight * error
-        if self.contrastive_weight:
-            losses["contrastive"] = self.contrastive_weight * contrastive_loss(
-                self, visual, audio, self.contrastive_form, self.contrastive_margin
-            )
-        if self.domain_weight:
-            domain = self.discriminator["domain"]
-            losses["domain"] = self.domain_weight * domain_confusion_loss(
-                domain(visual), domain(audio), self.domain_form
-            )
-        if self.person_weight:
-            error = F.cross_entropy(outputs["people"], outputs["identity"])
-            losses["person"] = self.person_weight * error
+        losses |= supervise(self, batch, outputs, self.discriminator["domain"])
         return losses
 
     def _frame_losses(self, frames: Tensor, outputs: Tensors) -> Tensors:
@@ -528,17 +525,27 @@ class DAVS(TalkingFaceModule):
         from_video = self.reconstruct(batch, "video").float()
         self.video_metrics.update(from_video.flatten(0, 1), video.flatten(0, 1))
         networks = cast(DAVSNetworks, self.inference_networks)
-        if "word" in batch and self._probed < self.leak_clips:
-            frames = unit_range(video)
-            vectors, _ = networks.person_encoder(frames.flatten(0, 1))
-            codes = vectors.unflatten(0, video.shape[:2]).flatten(1).float()
-            for number, (code, word) in enumerate(zip(codes, batch["word"], strict=True)):
-                split: Literal["train", "test"] = "test" if (self._probed + number) % 2 else "train"
-                self.leak_probe.update(code[None], word[None], split)
-            self._probed += len(codes)
+        if "word" in batch:
+            self._probe(networks, unit_range(video), batch["word"])
         if "identity" in batch:
             verify_people(self.verification, networks, batch)
         return outputs
+
+    def _probe(self, networks: DAVSNetworks, video: Tensor, words: Tensor) -> None:
+        """Give every so-manieth clip to the leak probe, by turns to learn from and to test on.
+
+        Corpora are sorted by word: the first clips would have but a few of the words.
+        """
+        trainer = self.trainer
+        loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        every = max(1, math.ceil(len(loader.dataset) / self.leak_clips))
+        for clip, word in zip(video, words, strict=True):
+            turn, rest = divmod(self._seen * trainer.world_size + self.global_rank, every)
+            self._seen += 1
+            if rest == 0:
+                vectors, _ = networks.person_encoder(clip)
+                split: Literal["train", "test"] = "test" if turn % 2 else "train"
+                self.leak_probe.update(vectors.flatten()[None].float(), word[None], split)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics against the count of updates."""
@@ -550,7 +557,7 @@ class DAVS(TalkingFaceModule):
             scores["val/verification_auc"] = area
         self.log_dict(scores)
         reset_metrics(self.video_metrics, self.leak_probe, self.verification)
-        self._probed = 0
+        self._seen = 0
 
     # ------------------------------------------------------------------------------- animation
 

@@ -1,13 +1,13 @@
 """DAVS's first stage: words from lips and from sound in one space, and people from faces."""
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.data.batch import Batch
-from talkingface.losses import domain_classification_loss, domain_confusion_loss
+from talkingface.losses import domain_classification_loss
 from talkingface.losses.contrastive import MarginForm
 from talkingface.losses.disentanglement import DomainForm
 from talkingface.metrics import EmbeddingAUC, Retrieval, WordAccuracy
@@ -16,14 +16,14 @@ from talkingface.models.components.audio_frontends import DAVSMFCC
 from talkingface.models.davs.discriminators import DomainDiscriminator
 from talkingface.models.davs.networks import PersonBackbone, RecognitionNetworks
 from talkingface.models.davs.supervision import (
-    contrastive_loss,
     labelled_faces,
     spread_frames,
+    supervise,
     unit_range,
     value_of,
     verify_people,
-    word_labels,
 )
+from talkingface.models.options import check_option
 from talkingface.models.reproducible import reset_metrics
 
 
@@ -116,6 +116,8 @@ class DAVSRecognition(AdversarialModule):
         self.save_hyperparameters()
         if not any((word_weight, contrastive_weight, domain_weight, person_weight)):
             raise ValueError("every supervision has weight 0: leave one on.")
+        check_option("contrastive_form", contrastive_form, get_args(MarginForm))
+        check_option("domain_form", domain_form, get_args(DomainForm))
         self.image_size, self.num_identities = image_size, num_identities
         self.word_frames, self.lr = word_frames, lr
         self.word_weight, self.person_weight = word_weight, person_weight
@@ -179,27 +181,7 @@ class DAVSRecognition(AdversarialModule):
 
     def generator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """The supervisions that are on."""
-        networks = cast(RecognitionNetworks, self.networks)
-        visual, audio = outputs["visual"], outputs["audio"]
-        losses: Tensors = {}
-        if self.word_weight:
-            words = word_labels(batch)
-            from_lips = F.cross_entropy(networks.word_classifier(visual), words)
-            from_sound = F.cross_entropy(networks.classify_sound(audio), words)
-            losses["visual_word"] = self.word_weight * from_lips
-            losses["audio_word"] = self.word_weight * from_sound
-        if self.contrastive_weight:
-            losses["contrastive"] = self.contrastive_weight * contrastive_loss(
-                self, visual, audio, self.contrastive_form, self.contrastive_margin
-            )
-        if self.domain_weight:
-            losses["domain"] = self.domain_weight * domain_confusion_loss(
-                self.discriminator(visual), self.discriminator(audio), self.domain_form
-            )
-        if self.person_weight:
-            people = F.cross_entropy(outputs["people"], outputs["identity"])
-            losses["person"] = self.person_weight * people
-        return losses
+        return supervise(self, batch, outputs, self.discriminator)
 
     def discriminator_losses(self, batch: Batch, outputs: Tensors) -> Tensors:
         """Tell lips from sound."""

@@ -36,8 +36,9 @@ def stabilise(frames: Tensor, photo: Tensor, mouth: Tensor) -> Tensor:
         >>> torch.allclose(frames, photo.expand(2, 3, 32, 32), atol=1e-4)
         True
     """
-    scale, shift = register(frames, photo, mouth)
-    return _sample(frames, scale, shift, frames.shape[-1])
+    with torch.autocast(frames.device.type, enabled=False):  # it solves equations
+        scale, shift = register(frames, photo, mouth)
+        return _sample(frames, scale, shift, frames.shape[-1])
 
 
 @torch.no_grad()

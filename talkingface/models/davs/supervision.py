@@ -1,13 +1,15 @@
 """What both stages of DAVS learn from: words, pairs of lips and sound, and labelled faces."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from talkingface.data.batch import Batch
-from talkingface.losses import margin_contrastive
+from talkingface.losses import domain_confusion_loss, margin_contrastive
 from talkingface.losses.contrastive import MarginForm
 from talkingface.metrics import EmbeddingAUC
 from talkingface.models.davs.networks import RecognitionNetworks
@@ -90,6 +92,41 @@ def contrastive_loss(
         columns = module.all_gather(columns, sync_grads=True).flatten(0, 1)
         offset = module.global_rank * len(rows)
     return margin_contrastive(rows, columns, offset, form, margin)
+
+
+def supervise(
+    module: Any, batch: Batch, outputs: Mapping[str, Tensor], domain: nn.Module
+) -> dict[str, Tensor]:
+    """The supervisions of word and person codes that are on, weighted.
+
+    Args:
+        module: A stage, with the weights and forms of the supervisions as attributes.
+        batch: With words where these are learnt.
+        outputs: "visual" and "audio", word codes (B, n, dim); where people are learnt, "people",
+            their scores, and "identity".
+        domain: The discriminator of the two domains.
+    """
+    networks = cast(RecognitionNetworks, module.networks)
+    visual, audio = outputs["visual"], outputs["audio"]
+    losses: dict[str, Tensor] = {}
+    if module.word_weight:
+        words = word_labels(batch)
+        from_lips = F.cross_entropy(networks.word_classifier(visual), words)
+        from_sound = F.cross_entropy(networks.classify_sound(audio), words)
+        losses["visual_word"] = module.word_weight * from_lips
+        losses["audio_word"] = module.word_weight * from_sound
+    if module.contrastive_weight:
+        losses["contrastive"] = module.contrastive_weight * contrastive_loss(
+            module, visual, audio, module.contrastive_form, module.contrastive_margin
+        )
+    if module.domain_weight:
+        losses["domain"] = module.domain_weight * domain_confusion_loss(
+            domain(visual), domain(audio), module.domain_form
+        )
+    if module.person_weight:
+        people = F.cross_entropy(outputs["people"], outputs["identity"])
+        losses["person"] = module.person_weight * people
+    return losses
 
 
 def value_of(metric: Metric) -> Any:

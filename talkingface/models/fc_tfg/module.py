@@ -36,9 +36,10 @@ from talkingface.models.experts.inversion.taught import TaughtInversion
 from talkingface.models.experts.recognition import IdentityName, open_identity
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
+from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import evaluating, held, parameter_groups
-from talkingface.models.transfer import transfer, transfer_players
+from talkingface.models.transfer import require_discriminator, transfer, transfer_players
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
@@ -186,11 +187,8 @@ class FCTFG(TalkingFaceModule):
     ) -> None:
         super().__init__(accumulate, clip, ema_half_life)
         self.save_hyperparameters()
-        if discriminator not in ("image", "video"):
-            raise ValueError(f'discriminator must be "image" or "video", not {discriminator!r}.')
-        if perceptual not in (*_TRUNKS, "vgg19"):
-            names = ", ".join([*_TRUNKS, "vgg19"])
-            raise ValueError(f"perceptual must be one of {names}, not {perceptual!r}.")
+        check_option("discriminator", discriminator, ("image", "video"))
+        check_option("perceptual", perceptual, (*_TRUNKS, "vgg19"))
         if mouth_weight and mouth_box is None:
             raise ValueError(f"mouth_weight={mouth_weight} needs mouth_box: give the mouth's box.")
         if not 0 <= mute < 1:
@@ -292,9 +290,11 @@ class FCTFG(TalkingFaceModule):
             painter = load_pretrained(stylegan2)
             if not isinstance(getattr(painter, "discriminator", None), StyleGAN2Discriminator):
                 raise ValueError(f"{stylegan2} has no StyleGAN2 discriminator.")
+            require_discriminator(painter, stylegan2)
             transfer(painter.discriminator.state_dict(), self.discriminator, str(stylegan2))
         if taught is not None:
             self._fixed["taught"] = load_pretrained(taught, TaughtInversion)
+            require_discriminator(self._fixed["taught"], taught)
         if sync is not None:
             self._fixed["sync"] = SyncExpert.from_pretrained(sync)
         if identity is not None:
@@ -341,22 +341,27 @@ class FCTFG(TalkingFaceModule):
     def generate(self, batch: Batch) -> Tensors:
         """Rebuild the target's frames from another frame of the clip, the sound and the motion."""
         networks = cast(FCTFGNetworks, self.networks)
-        driving = batch.get("driving", batch["video"])
-        muted = torch.rand(len(driving), device=driving.device) < self.mute
-        codes = networks.encode(batch["source"].flatten(0, 1))
-        codes = codes.unflatten(0, batch["source"].shape[:2]).mean(1)
-        canonical = networks.canonical_code(codes)
-        driven = self._motion_codes(networks, self._hide(driving, muted))
-        mel = self._mel(batch["audio"], batch["start"])
-        motion = networks.motion_code(driven, mel, muted)
-        whole, _ = networks.fuse(codes, canonical, motion)
-        video = networks.paint(whole.flatten(0, 1), "random").unflatten(0, driving.shape[:2])
+        muted = torch.rand(len(batch["video"]), device=batch["video"].device) < self.mute
+        canonical, motion, whole = self._codes(networks, batch, muted)
+        video = networks.paint(whole.flatten(0, 1), "random").unflatten(0, whole.shape[:2])
         outputs = {"video": video, "canonical": canonical, "motion": motion, "muted": muted}
         if self.code_weight or self.seen_weight:
             with torch.no_grad(), evaluating(networks.encoder):
                 outputs["target_code"] = self._motion_codes(networks, batch["video"])
             outputs["code"] = whole[:, :, networks.motion_layers]
         return outputs
+
+    def _codes(
+        self, networks: FCTFGNetworks, batch: Batch, muted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Canonical codes of a batch's sources, motion codes, and the codes of its frames."""
+        source, driving = batch["source"], batch.get("driving", batch["video"])
+        codes = networks.encode(source.flatten(0, 1)).unflatten(0, source.shape[:2]).mean(1)
+        canonical = networks.canonical_code(codes)
+        driven = self._motion_codes(networks, self._hide(driving, muted))
+        mel = self._mel(batch["audio"], batch["start"])
+        motion = networks.motion_code(driven, mel, muted)
+        return canonical, motion, networks.fuse(codes, canonical, motion)[0]
 
     def _mel(self, audio: Tensor, start: Tensor) -> Tensor:
         """Mel (B, T, 1, 80, 16) of the 0.2 s around each frame, of a batch's sound."""
@@ -478,13 +483,9 @@ class FCTFG(TalkingFaceModule):
     def reconstruct(self, batch: Batch) -> Tensor:
         """The target frames again, from the source, the sound, and the motion of the targets."""
         networks = cast(FCTFGNetworks, self.inference_networks)
-        source, driving = batch["source"], batch.get("driving", batch["video"])
-        codes = networks.encode(source.flatten(0, 1)).unflatten(0, source.shape[:2]).mean(1)
-        driven = self._motion_codes(networks, self._hide(driving))
-        motion = networks.motion_code(driven, self._mel(batch["audio"], batch["start"]))
-        whole, _ = networks.fuse(codes, networks.canonical_code(codes), motion)
+        _, _, whole = self._codes(networks, batch)
         frames = networks.paint(whole.flatten(0, 1)).clamp(-1, 1)
-        return frames.unflatten(0, driving.shape[:2])
+        return frames.unflatten(0, whole.shape[:2])
 
     # ------------------------------------------------------------------------------- animation
 

@@ -20,7 +20,7 @@ from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.inversion.readout import MotionReadout
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import held, parameter_groups
-from talkingface.models.transfer import transfer
+from talkingface.models.transfer import require_discriminator, transfer
 
 FACES_SEEN = 2400
 """Faces by which a trained generator's styles are read."""
@@ -135,9 +135,14 @@ class TaughtInversion(Inversion):
             FileNotFoundError: If there is nothing at a path.
             ValueError: If it is another stage, or its weights do not fit this model's sizes.
         """
+        if taught is not None and inversion is not None:
+            raise ValueError(f"taught={taught} and inversion={inversion}: give one of them.")
+        if pc_avs is not None and not self.train_generator:
+            raise ValueError(f"pc_avs={pc_avs} begins a generator: leave train_generator on.")
         super().initialise(stylegan2, taught or inversion, trunk, identity, alexnet)
         if taught is not None:
             other = load_pretrained(taught, TaughtInversion)
+            require_discriminator(other, taught)
             for name in self.discriminator_modules:
                 state = other.get_submodule(name).state_dict()
                 transfer(state, self.get_submodule(name), str(taught))
@@ -171,7 +176,13 @@ class TaughtInversion(Inversion):
         """The loss; the generator's and the encoder's parts."""
         values: Any = batch
         frames = self._check(batch["video"].flatten(0, 1))
-        labels = [values[name].flatten(0, 1) for name in ("looks", "pose", "expression")]
+        needed = ("looks", "pose", "expression", "landmarks")
+        if missing := [name for name in needed if name not in values]:
+            raise ValueError(
+                f"the data has no {missing[0]}: a taught inversion learns from drawn faces, "
+                "RandomFaceDataModule's."
+            )
+        labels = [values[name].flatten(0, 1) for name in needed[:3]]
         points = values["landmarks"].flatten(0, 1)[:, FEATURES]
         if self.mirror:
             turned = torch.rand(len(frames), device=frames.device) < 0.5

@@ -289,7 +289,7 @@ class StyleGAN2(AdversarialModule):
             ValueError: If there is an inversion, but no data module whose faces it may encode.
         """
         super().on_fit_start()
-        if self._inversion and self._resumed is None:
+        if self._inversion and not self.trainer.ckpt_path:
             self._inherit(self._inversion.pop().to(self.device))
         if self._resumed is None and self.global_rank:
             torch.manual_seed(torch.initial_seed() + self.global_rank)
