@@ -117,7 +117,14 @@ def test_a_clip_that_cannot_be_used_changes_nobodys_part(root: Path, tmp_path: P
     files = find_mead_clips(folder)
     for number in range(6):
         data: Any = MEADDataModule(
-            str(folder), speakers=1, videos=1, size=32, frames=5, num_workers=0, seed=number
+            str(folder),
+            speakers=1,
+            videos=1,
+            size=32,
+            frames=5,
+            batch_size=1,
+            num_workers=0,
+            seed=number,
         )
         drawn = {file.name for file in choose_test_clips(files, 1, 1, number)}
         if any("M003" in name for name in drawn):
