@@ -14,7 +14,6 @@ TRAINING = {
     "fit": "train a model",
     "validate": "measure a model on held-out frames",
     "test": "the same as validate",
-    "predict": "rebuild the held-out frames",
 }
 """Commands that :mod:`talkingface.training` takes; their options follow the model and the data."""
 
@@ -351,7 +350,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     models = {}
     for word in options.models:
-        name, equals, model = word.partition("=")
+        # "epoch=9-step=90.ckpt" is a file, and no name.
+        name, equals, model = (word, "", "") if Path(word).exists() else word.partition("=")
         if name in models:
             raise ValueError(f"two models are called {name}: name them apart (NAME=MODEL).")
         models[name] = model if equals else word

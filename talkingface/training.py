@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import sys
 import warnings
 from argparse import ArgumentError
 from pathlib import Path
@@ -16,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from talkingface.callbacks import LastCheckpoint
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import ReproducibleModule
+from talkingface.models.weights import load_checkpoint_file
 
 CONFIGS = Path(__file__).parent / "configs"
 """Configurations that come with the package."""
@@ -41,6 +41,11 @@ class TalkingFaceCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that raises its errors, in place of printing its usage and exiting."""
         return super().init_parser(exit_on_error=False, **kwargs)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Keep the words as they were given, and find the configurations that they name."""
+        self.words: list[str] = args
+        super().parse_arguments(parser, find_configs(args))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``--init``, and tell the model how many people and words the data has."""
@@ -94,7 +99,7 @@ class TalkingFaceCLI(LightningCLI):
             raise ValueError(f"{name} has no --init.{unknown[0]}, but {', '.join(stages)}.")
         start(**weights)
 
-    before_validate = before_test = before_predict = initialise
+    before_validate = before_test = initialise
 
     def before_fit(self) -> None:
         """Start from earlier stages; a resumed run goes on in its own folder, with its best."""
@@ -109,16 +114,19 @@ class TalkingFaceCLI(LightningCLI):
         if self.config["fit"]["trainer"]["fast_dev_run"] or not self.trainer.is_global_zero:
             return
         callback, model = self.trainer.checkpoint_callback, self.model
+        steps = getattr(model, "updates", self.trainer.global_step)
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
             model = load_pretrained(callback.best_model_path, type(self.model))
+            checkpoint = load_checkpoint_file(callback.best_model_path)
+            steps = checkpoint.get("updates", checkpoint["global_step"])
         folder = model.save_pretrained(
             Path(self.trainer.default_root_dir) / "model",
             with_discriminator=all(hasattr(model, x) for x in model.discriminator_modules),
             training_data=getattr(self.datamodule, "title", ""),
             class_names=getattr(self.datamodule, "class_names", None),
             word_names=getattr(self.datamodule, "word_names", None),
-            command=describe(sys.argv[1:]),
-            steps=getattr(self.model, "updates", self.trainer.global_step),
+            command=describe(self.words),
+            steps=steps,
         )
         print(folder)
 
@@ -167,10 +175,15 @@ def describe(arguments: list[str]) -> str:
     Example:
         >>> describe(["fit", "--config", "pc_avs/main_tiny", "--data.root=/home/me/clips"])
         'talkingface fit --config pc_avs/main_tiny --data.root=clips'
+        >>> describe(["fit", "--ckpt_path", "/home/me/runs/epoch=9-step=90.ckpt"])
+        'talkingface fit --ckpt_path epoch=9-step=90.ckpt'
     """
     words = []
     for argument in arguments:
-        option, equals, value = argument.rpartition("=")
+        option, equals, value = "", "", argument
+        if argument.startswith("-"):
+            option, equals, value = argument.partition("=")
+            option, value = (option, value) if equals else ("", option)
         if Path(value).is_absolute() or Path(value).exists():
             value = Path(value).name or value
         words.append(f"{option}{equals}{value}")
@@ -208,7 +221,7 @@ def explain(message: str) -> str:
 
 
 def train(arguments: list[str]) -> None:
-    """Run ``fit``, ``validate``, ``test`` or ``predict``; see ``talkingface fit --help``.
+    """Run ``fit``, ``validate`` or ``test``; see ``talkingface fit --help``.
 
     Raises:
         ValueError: If an option cannot be used, or what it names does not fit together.
@@ -224,7 +237,7 @@ def train(arguments: list[str]) -> None:
             subclass_mode_data=True,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "talkingface"},
-            args=find_configs(arguments),
+            args=arguments,
             seed_everything_default=0,
             # Else the hyperparameters would hold links' values that a class has no argument for.
             load_from_checkpoint_support=False,

@@ -111,7 +111,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert end.value.code == 0
     printed = capsys.readouterr().out
     assert printed.startswith(talkingface.__version__)
-    for command in ("fit", "validate", "test", "predict", "prepare", "convert", "generate", "demo"):
+    for command in ("fit", "validate", "test", "prepare", "convert", "generate", "demo"):
         assert f"  {command} " in printed
 
 

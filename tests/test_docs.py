@@ -103,7 +103,7 @@ def test_pages_show_python_and_shell() -> None:
     assert [words[0] for page, words in commands("talkingface") if page == "README.md"]
 
 
-TRAINING = ("fit", "validate", "test", "predict")
+TRAINING = ("fit", "validate", "test")
 
 
 @pytest.mark.parametrize(

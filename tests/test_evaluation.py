@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -22,6 +23,8 @@ from talkingface.data.synthetic.dataset import PEOPLE as SPLITS
 from talkingface.data.synthetic.dataset import make_clip
 from talkingface.data.video import VideoClip, VideoWriter
 from talkingface.evaluation import compare
+from talkingface.evaluation.comparison import choose_protocols
+from talkingface.evaluation.face_scorers import DrawnFaceScorer
 from talkingface.evaluation.fid_scorer import FIDScorer
 from talkingface.evaluation.footage import EVALUATION_CROP, CorpusFootage, FileFootage, outline
 from talkingface.evaluation.measures import bootstrap, mean, pooled_correlation
@@ -32,6 +35,7 @@ from talkingface.evaluation.protocols import (
     pose_driven,
     self_driven,
 )
+from talkingface.evaluation.report import check_out
 from talkingface.evaluation.representation import (
     embed_clips,
     measure_leak,
@@ -40,6 +44,9 @@ from talkingface.evaluation.representation import (
     retrieve_sources,
 )
 from talkingface.evaluation.results import COPY, GROUND_TRUTH, wrong_audio
+from talkingface.evaluation.scorers import Scene
+from talkingface.evaluation.sync_scorer import SyncScorer
+from talkingface.generation import VideoGenerator
 from talkingface.metrics import FID
 from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import FaceReader, IdentityReader
@@ -420,6 +427,53 @@ def test_a_clip_without_a_face_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_one_clip_alone_has_nobody_elses_sound(folder: Path, tmp_path: Path) -> None:
+    (folder / "ben/damaged.mp4").unlink()
+    with pytest.raises(ValueError, match=r"one clip of .*silent.mp4 has no sound.*give two"):
+        compare([PC_AVS()], folder / "ben", out=tmp_path / "out", device="cpu", crop="none")
+
+
+def test_a_report_beside_other_files_is_not_replaced(report: Path, tmp_path: Path) -> None:
+    shutil.copytree(report, tmp_path / "out")
+    check_out(tmp_path / "out")
+    (tmp_path / "out/thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"other than a report \(thesis.tex\)"):
+        check_out(tmp_path / "out")
+
+
+def test_frames_without_a_face_move_nothing() -> None:
+    scorer = DrawnFaceScorer(readers()["face"], "reader")
+    clip = make_clip(PEOPLE[0], seconds=0.4)
+    reading = scorer.read(clip.frames(32))
+    truth = {"yaw": clip.pose[:, 0]}
+    seen = reading._replace(presence=torch.tensor(4 * [1.0] + 6 * [0.0]))
+    found = scorer.compare(seen, reading, Scene(clip.frames(32), clip.audio, None, truth))
+    error = (clip.pose[:4, 0] - reading.pose[:4, 0]).abs().mean()
+    values = {measure.metric: numbers for measure, numbers in found.items()}
+    assert values["mae_yaw[reader]"] == (pytest.approx(float(error)),)
+    assert values["correlation_yaw[reader]"][3] == pytest.approx(
+        float(clip.pose[:4, 0].square().sum())
+    )
+
+
+def test_two_drawn_clips_have_no_exact_targets() -> None:
+    wanted, generators = ["self", "pose"], [VideoGenerator(PC_AVS(), "cpu")]
+    assert choose_protocols(None, True, generators, 2) == wanted
+    assert choose_protocols(None, True, generators, 3) == [*wanted, "exact"]
+
+
+def test_official_scores_leave_the_last_window_out() -> None:
+    class Windows:
+        def embed_video(self, frames: Tensor) -> Tensor:
+            return torch.arange(len(frames) - 4.0)[:, None]
+
+        embed_audio = embed_video
+
+    read = [SyncScorer(Windows(), "x", drop_last=d).read(torch.zeros(29, 1)) for d in (False, True)]
+    assert [len(windows) for windows in read] == [25, 24]
+    assert torch.equal(read[1], read[0][:-1])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -448,7 +502,11 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
     out = str(tmp_path / "out")
     assert main(["compare", "--models", "a=x", "a=y", "-o", out]) == 2
     assert main(["compare", "--models", "nothing", "-o", out, "--device", "cpu"]) == 2
+    checkpoint = tmp_path / "epoch=9-step=90.ckpt"
+    checkpoint.write_bytes(b"no checkpoint")
+    assert main(["compare", "--models", str(checkpoint), "-o", out, "--device", "cpu"]) == 2
     errors = capsys.readouterr().err.splitlines()
+    assert str(checkpoint) in errors[2]
     assert errors[0].startswith("talkingface: two models are called a")
     assert errors[1].startswith("talkingface: no model 'nothing'")
 

@@ -282,7 +282,15 @@ def invert(matrices: Tensor) -> Tensor:
     return torch.cat([linear, -linear @ matrices[..., 2:]], dim=-1)
 
 
-def warp(frames: Tensor, matrices: Tensor, height: int, width: int) -> Tensor:
+def reduction_of(matrices: Tensor) -> int:
+    """How many times smaller than the frames crops (T, 2, 3) are, on average, in whole times."""
+    scale = float(torch.linalg.det(matrices[:, :, :2].double()).abs().mean())
+    return max(1, round(scale**-0.5))
+
+
+def warp(
+    frames: Tensor, matrices: Tensor, height: int, width: int, dense: int | None = None
+) -> Tensor:
     """Warp frames by affine maps, bilinearly, with a black border.
 
     Where a map reduces k-fold, the picture is sampled k times denser and averaged in blocks: no
@@ -293,6 +301,8 @@ def warp(frames: Tensor, matrices: Tensor, height: int, width: int) -> Tensor:
         matrices: Maps from pixels of ``frames`` to pixels of the output.
         height: Rows of the output.
         width: Columns of the output.
+        dense: Samples along a pixel's side, whose mean it is, against aliasing; by default
+            :func:`reduction_of` the maps. Frames of a clip need the same, however they are read.
 
     Shape:
         - ``frames``: (T, 3, H, W).
@@ -309,8 +319,7 @@ def warp(frames: Tensor, matrices: Tensor, height: int, width: int) -> Tensor:
 
     # Shifted so that zero, with which the border is filled, is black.
     pictures = frames.float() if frames.dtype == torch.uint8 else frames + 1
-    reduction = float(torch.linalg.det(matrices[:, :, :2].double()).abs().mean()) ** -0.5
-    dense = max(1, round(reduction))
+    dense = dense or reduction_of(matrices)
     denser = torch.tensor([[dense, 0.0, (dense - 1) / 2], [0.0, dense, (dense - 1) / 2]])
     maps = compose(denser.to(matrices).expand_as(matrices), matrices).to(pictures)
     warped = warp_affine(pictures, maps, (height * dense, width * dense), align_corners=True)
@@ -494,7 +503,9 @@ class FaceTrack:
                 f"face was tracked over {len(self)} frames."
             )
         size = size or self.template.size
-        return warp(frames, self.matrices(size)[start : start + len(frames)], size, size)
+        maps = self.matrices(size)
+        part = maps[start : start + len(frames)]
+        return warp(frames, part, size, size, reduction_of(maps))
 
 
 def track_face(
@@ -502,6 +513,7 @@ def track_face(
     template: CropTemplate = PC_AVS_CROP,
     face: int | None = None,
     detector: FaceDetector | None = None,
+    frames: int | None = None,
 ) -> FaceTrack:
     """Follow one face through a clip.
 
@@ -515,6 +527,7 @@ def track_face(
         template: The crop.
         face: Index of the face from left to right, from 0; the largest by default.
         detector: Detector to use; one on the CPU by default.
+        frames: How many frames, from the beginning, to follow it through; all by default.
 
     Raises:
         ValueError: If there is no face, it is lost for more than a second, it is too small, or
@@ -527,7 +540,7 @@ def track_face(
     detector = detector or _default_detector()
     name, last, seen = str(clip.path), None, {}
     gap_start = 0
-    for k, frame in enumerate(clip.iterate()):
+    for k, frame in enumerate(islice(clip.iterate(), frames)):
         if last:
             near = _overlapping(detector.detect(frame, near=last.box), last)
             found = near or _overlapping(detector.detect(frame), last)
@@ -649,7 +662,7 @@ class CroppedClip:
 
     Args:
         clip: The video.
-        track: The face's track over all its frames.
+        track: The face's track over its frames, or over the first of them, which then count alone.
         size: Side of the crop in pixels; the template's own by default.
 
     Example:
@@ -666,13 +679,14 @@ class CroppedClip:
         self.frame_count = len(track)
         self.height = self.width = size or track.template.size
         self._matrices = track.matrices(self.height)
+        self._dense = reduction_of(self._matrices)
 
     def __len__(self) -> int:
         """Return the number of frames."""
         return self.frame_count
 
     def _crop(self, frames: Tensor, indices: slice | list[int]) -> Tensor:
-        return warp(frames, self._matrices[indices], self.height, self.width)
+        return warp(frames, self._matrices[indices], self.height, self.width, self._dense)
 
     def read(self, start: int = 0, count: int | None = None) -> Tensor:
         """Return ``count`` frames from ``start`` on, (T, 3, size, size) uint8."""
@@ -689,7 +703,7 @@ class CroppedClip:
 
     def iterate(self, start: int = 0) -> Iterator[Tensor]:
         """Yield the frames, (3, size, size) uint8, one after another; memory stays flat."""
-        frames = self.clip.iterate(start)
+        frames = islice(self.clip.iterate(start), max(self.frame_count - start, 0))
         while chunk := list(islice(frames, CHUNK)):
             yield from self._crop(torch.stack(chunk), slice(start, start + len(chunk)))
             start += len(chunk)

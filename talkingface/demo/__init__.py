@@ -78,7 +78,7 @@ def demo(
     log.info("Animating with %s", ", ".join(names))
     video, sheet = make_film(generators, material, out / "demo.mp4", out / "sheet.png")
 
-    protocols = choose_protocols(None, True, generators.values())
+    protocols = choose_protocols(None, True, generators.values(), CLIPS)
     protocols = [name for name in protocols if name.startswith("exact")]
     words = ["talkingface", "compare", "--models", *names, "--protocols", *protocols]
     options = {"--clips": CLIPS, "--seconds": SECONDS, "--size": SIZE, "--videos": 0}

@@ -98,7 +98,7 @@ def compare(
         name: VideoGenerator(model, device, method=method) for name, model in named.items()
     }
     drawn = str(data) == SYNTHETIC
-    chosen = choose_protocols(protocols, drawn, generators.values())
+    chosen = choose_protocols(protocols, drawn, generators.values(), clips)
     panel = open_panel(drawn, size, where, face, identity, sync, syncnet, alexnet, vgg16)
     footage: Sequence[Footage]
     unusable: dict[str, str] = {}
@@ -106,11 +106,12 @@ def compare(
         footage = corpus_footage(clips, seconds, seed, where)
     else:
         footage, unusable = folder_footage(data, clips, seconds, seed, crop, panel.landmarks, where)
+    cases = {name: PROTOCOLS[name](footage) for name in chosen}
     players = name_players(generators)
     results = Results(list(players), unusable=unusable, absent=panel.absent, seed=seed)
     with report_folder(Path(out)) as folder:
         stage = Stage(players, panel.scorers, results, size, seed, where)
-        videos = [video for name in chosen for video in stage.run(name, footage, folder, shown)]
+        videos = [video for name in chosen for video in stage.run(name, cases[name], folder, shown)]
         check_made(results)
         record = {
             "command": command or "talkingface.evaluation.compare",
@@ -155,21 +156,23 @@ def name_models(models: Sequence[Model] | Mapping[str, Model]) -> dict[str, Mode
 
 
 def choose_protocols(
-    wanted: Sequence[str] | None, drawn: bool, generators: Iterable[VideoGenerator]
+    wanted: Sequence[str] | None, drawn: bool, generators: Iterable[VideoGenerator], clips: int
 ) -> list[str]:
     """Names of the protocols to run; by default all that data and models allow.
+
+    Exact targets take person, motion and speech of three clips.
 
     Raises:
         ValueError: If there is no such protocol, or it needs drawn clips.
 
     Example:
-        >>> choose_protocols(None, False, [])
+        >>> choose_protocols(None, False, [], 8)
         ['self', 'pose']
     """
     able = [moves(generator) for generator in generators]
     if wanted is None:
         exact = ["exact"] * any(able) + ["exact-still"] * (not all(able))
-        return ["self", "pose", *(exact if drawn else [])]
+        return ["self", "pose", *(exact if drawn and clips >= 3 else [])]
     for name in wanted:
         if name not in PROTOCOLS:
             raise ValueError(f"no protocol {name!r}: there are {', '.join(PROTOCOLS)}.")

@@ -84,12 +84,13 @@ class DrawnFaceScorer(LandmarkScorer):
             "mouth opening": made.opening,
         }
         for name, truth in scene.truth.items():
-            truth, track = truth.cpu(), read[name].cpu()
+            truth = truth.cpu()
+            track = read[name].cpu().masked_fill(made.presence.cpu() < 0.5, torch.nan)
             metric = MotionCorrelation(name)
             metric.update(truth, track)
             numbers = (*metric.within.tolist(), *metric.sums[2:4].tolist())
             measured[self._correlation(name)] = numbers
-            measured[self._error(name)] = (float((truth - track).abs().mean()),)
+            measured[self._error(name)] = (float((truth - track).abs().nanmean()),)
         return measured
 
     def _correlation(self, name: str) -> Measure:

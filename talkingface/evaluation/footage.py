@@ -340,6 +340,11 @@ def folder_footage(
     if not opened:
         name, reason = next(iter(failed.items()))
         raise ValueError(f"none of {len(files)} clips of {folder} can be used ({name}: {reason}).")
+    if len(opened) < 2:
+        why = "".join(f" ({name}: {reason})" for name, reason in list(failed.items())[:1])
+        raise ValueError(
+            f"one clip of {folder} can be used{why}: the wrong sound is another clip's, give two."
+        )
     return opened, failed
 
 
@@ -354,8 +359,10 @@ def _open(
             f"{file.path} is {clip.width}x{clip.height} pixels, but cropped frames are square: "
             'let the face be found (crop "detect").'
         )
-    track = track_face(clip, EVALUATION_CROP, detector=detector) if detector else None
     count = min(len(clip), round(seconds * 25))
+    track = None
+    if detector is not None:
+        track = track_face(clip, EVALUATION_CROP, detector=detector, frames=count)
     audio = read_audio(file.audio or file.path, 0, count * SAMPLES_PER_FRAME)
     return FileFootage(file, count, track, audio, landmarks)
 

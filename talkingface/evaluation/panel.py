@@ -23,8 +23,9 @@ from talkingface.metrics import (
     LandmarkDetector,
 )
 from talkingface.metrics.detectors import MODEL as LANDMARKS
+from talkingface.metrics.detectors import find_model
 from talkingface.metrics.dlib_identity import MODEL as RECOGNITION
-from talkingface.metrics.dlib_identity import DlibIdentity, find_model
+from talkingface.metrics.dlib_identity import DlibIdentity
 from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import FaceReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
@@ -162,7 +163,7 @@ def _add_sync(
     if syncnet is not None:
         network = SyncNet.from_official(syncnet).to(device).eval()
         panel.readers["syncnet_v2"] = describe(network, syncnet)
-        panel.scorers.append(SyncScorer(network, "syncnet_v2"))
+        panel.scorers.append(SyncScorer(network, "syncnet_v2", drop_last=True))
     if sync is not None:
         expert, name = _open(panel, sync, SyncExpert, device)
         panel.scorers.append(SyncScorer(expert, name))

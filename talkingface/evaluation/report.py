@@ -14,6 +14,8 @@ from talkingface.evaluation.results import Results, markdown, write_clips, write
 
 RECORD = "repeat.json"
 """What a report is known by: with this file, a folder is one, and can be replaced."""
+FILES = {"index.html", "results.csv", "results.md", "clips.csv", "videos", RECORD}
+"""What a report consists of."""
 
 
 def check_out(out: Path) -> None:
@@ -32,8 +34,14 @@ def check_out(out: Path) -> None:
     """
     if out.is_file():
         raise ValueError(f"{out} is a file: give a folder to write the report to.")
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise ValueError(f"{out} holds something other than a report: give a new folder.")
+    if not out.is_dir():
+        return
+    other = sorted(file.name for file in out.iterdir() if file.name not in FILES)
+    if other or (any(out.iterdir()) and not (out / RECORD).is_file()):
+        raise ValueError(
+            f"{out} holds something other than a report ({other[0] if other else 'parts of one'}): "
+            "give a new folder."
+        )
 
 
 @contextmanager
@@ -55,7 +63,11 @@ def report_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             old = fresh.with_name(f"{fresh.name}.old")
             os.replace(out, old)
-            os.replace(fresh, out)
+            try:
+                os.replace(fresh, out)
+            except OSError:
+                os.replace(old, out)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(fresh, out)

@@ -12,9 +12,8 @@ from tqdm import tqdm
 from talkingface.data.batch import to_uint8
 from talkingface.data.datasets.index import reason_of
 from talkingface.data.video import VideoWriter, write_image
-from talkingface.evaluation.footage import Footage
 from talkingface.evaluation.page import Video
-from talkingface.evaluation.protocols import PROTOCOLS, Case
+from talkingface.evaluation.protocols import Case
 from talkingface.evaluation.results import COPY, GROUND_TRUTH, Failure, Results, wrong_audio
 from talkingface.evaluation.scorers import Scene, Scorer
 from talkingface.generation import VideoGenerator
@@ -103,21 +102,18 @@ class Stage:
         self.players, self.scorers, self.results = players, scorers, results
         self.size, self.seed, self.device = size, seed, device
 
-    def run(
-        self, protocol: str, footage: Sequence[Footage], folder: Path, shown: int
-    ) -> list[Video]:
+    def run(self, protocol: str, cases: Sequence[Case], folder: Path, shown: int) -> list[Video]:
         """Play all cases of a protocol.
 
         Args:
             protocol: Its name.
-            footage: The clips.
+            cases: The cases.
             folder: Where ``videos`` are written.
             shown: Of how many cases.
 
         Returns:
             The videos.
         """
-        cases = PROTOCOLS[protocol](footage)
         self.results.cases[protocol] = [case.name for case in cases]
         videos = []
         for index, case in enumerate(tqdm(cases, desc=protocol, unit="case", leave=False)):

@@ -32,10 +32,18 @@ class SyncScorer(Scorer):
         expert: The network.
         name: Its name.
         ks: Which R@k to give, where there are more clips than k.
+        drop_last: Leave the last window of a clip out, as SyncNet's own scores do: its sound is
+            partly padding.
     """
 
-    def __init__(self, expert: SyncEncoder, name: str, ks: tuple[int, ...] = (1, 10)) -> None:
-        self.expert, self.ks = expert, ks
+    def __init__(
+        self,
+        expert: SyncEncoder,
+        name: str,
+        ks: tuple[int, ...] = (1, 10),
+        drop_last: bool = False,
+    ) -> None:
+        self.expert, self.ks, self.drop_last = expert, ks, drop_last
         self.metric = LSE(network=name)
         self.sync = []
         labelled = {"lse_c": ("LSE-C", ""), "lse_d": ("LSE-D", ""), "offset": ("offset", "frames")}
@@ -54,11 +62,14 @@ class SyncScorer(Scorer):
 
     def read(self, frames: Tensor) -> Tensor:
         """Embed the lips of all windows."""
-        return self.expert.embed_video(frames)
+        return self._kept(self.expert.embed_video(frames))
+
+    def _kept(self, windows: Tensor) -> Tensor:
+        return windows[:-1] if self.drop_last else windows
 
     def _embed(self, audio: Tensor) -> Tensor:
         if self._audio is None or self._audio[0] is not audio:  # the rows of a case share it
-            self._audio = (audio, self.expert.embed_audio(audio))
+            self._audio = (audio, self._kept(self.expert.embed_audio(audio)))
         return self._audio[1]
 
     def compare(self, made: Tensor, target: Tensor, scene: Scene) -> Measured:

@@ -1,6 +1,7 @@
 """Finding the 68 facial landmarks that the landmark metrics compare."""
 
 from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -13,6 +14,23 @@ from talkingface.metrics._base import check_frames
 MODEL = "shape_predictor_68_face_landmarks.dat"
 LEAST = 256
 """Smaller frames are enlarged to this side: dlib finds faces of 80 px and more."""
+
+
+def find_model(name: str) -> Path:
+    """Find a file of dlib's models where the extra `eval` has put it.
+
+    Raises:
+        ImportError: If it is not installed.
+
+    Examples:
+        >>> find_model("shape_predictor_68_face_landmarks.dat").suffix
+        '.dat'
+    """
+    try:
+        packaged = files("face_recognition_models") or []
+        return Path(str(next(file for file in packaged if file.name == name).locate()))
+    except (PackageNotFoundError, StopIteration) as error:
+        raise ImportError(f"{name} is missing: pip install 'talkingface[eval]'") from error
 
 
 class LandmarkDetector(Protocol):
@@ -62,15 +80,10 @@ class DlibLandmarks:
     def __init__(self) -> None:
         try:
             import dlib
-
-            packaged = files("face_recognition_models") or []
-            path = next(file for file in packaged if file.name == MODEL)
-        except (ImportError, PackageNotFoundError, StopIteration) as error:
-            raise ImportError(
-                "dlib or its landmark model is missing: pip install 'talkingface[eval]'"
-            ) from error
+        except ImportError as error:
+            raise ImportError("dlib is missing: pip install 'talkingface[eval]'") from error
         self._detect = dlib.get_frontal_face_detector()
-        self._predict = dlib.shape_predictor(str(path.locate()))
+        self._predict = dlib.shape_predictor(str(find_model(MODEL)))
 
     def __call__(self, frames: Tensor, /) -> Tensor:
         """Find the landmarks of every frame by itself."""

@@ -1,36 +1,16 @@
 """An embedding of real faces that comes with the extra `eval`."""
 
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from talkingface.data.batch import to_uint8
 from talkingface.metrics._base import check_frames
-from talkingface.metrics.detectors import DlibLandmarks
+from talkingface.metrics.detectors import DlibLandmarks, find_model
 
 MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 LEAST = 256
 """Smaller frames are enlarged to this side, as for the landmarks."""
-
-
-def find_model(name: str) -> Path:
-    """Find a file of dlib's models where the extra `eval` has put it.
-
-    Raises:
-        ImportError: If it is not installed.
-
-    Examples:
-        >>> find_model("shape_predictor_68_face_landmarks.dat").suffix
-        '.dat'
-    """
-    try:
-        packaged = files("face_recognition_models") or []
-        return Path(str(next(file for file in packaged if file.name == name).locate()))
-    except (PackageNotFoundError, StopIteration) as error:
-        raise ImportError(f"{name} is missing: pip install 'talkingface[eval]'") from error
 
 
 class DlibIdentity:

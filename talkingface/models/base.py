@@ -141,6 +141,11 @@ class TalkingFaceModule(AdversarialModule):
             raise ValueError("pose holds no codes.")
         if audio is not None and not audio.isfinite().all():
             raise ValueError("audio holds values that are not finite numbers.")
+        if audio is not None and not (audio.is_floating_point() and audio.abs().max() <= 2):
+            raise ValueError(
+                f"audio is {audio.dtype} up to {float(audio.abs().max()):g}: give floats in "
+                "[-1, 1], 16-bit samples divided by 32768."
+            )
         source = as_float(source if source.ndim == 4 else source[None], "source")
         self._check_size(source, "source")
         # A generator function, so that arguments are checked at the call and not at the first next.

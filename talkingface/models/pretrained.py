@@ -75,9 +75,9 @@ class PretrainedMixin(_Module):
     discriminator_modules: ClassVar[tuple[str, ...]] = ("discriminator",)
     """Submodules that adversarial fine-tuning needs besides."""
     saved_facts: Mapping[str, Any] | None = None
+    """What the opened ``config.json`` said; kept when the model is saved again."""
     lacks_discriminator: bool = False
     """Whether it was opened from a folder that has none of its :attr:`discriminator_modules`."""
-    """What the opened ``config.json`` said; kept when the model is saved again."""
 
     def card(self) -> dict[str, Any]:
         """Facts that this class knows by itself (see :data:`FACTS`); override and extend."""

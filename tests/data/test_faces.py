@@ -270,6 +270,15 @@ def test_a_second_without_the_face_passes_and_more_does_not() -> None:
         follow({0: face, 1: face, 2: face, MAX_GAP + 4: face}, 60)
 
 
+def test_only_frames_that_count_are_searched() -> None:
+    frames = torch.arange(60).byte().view(-1, 1, 1, 1).expand(60, 3, 4, 4)
+    detector = Scripted({k: [(10.0, 20.0, 40.0)] for k in range(5)})
+    track = track_face(Frames(frames), detector=detector, frames=5)  # type: ignore[arg-type]
+    assert track.found.tolist() == 5 * [True]
+    clip = CroppedClip(Frames(frames), track, 32)  # type: ignore[arg-type]
+    assert len(clip) == len(list(clip.iterate())) == 5 and len(list(clip.iterate(3))) == 2
+
+
 def test_clips_without_a_face_are_named() -> None:
     with pytest.raises(ValueError, match=r"clip.mp4: no face found in the clip"):
         follow({}, 5)
@@ -290,6 +299,18 @@ def test_aligned_frames_get_the_second_crop_only() -> None:
     torch.testing.assert_close(
         track.matrices(96)[1], PC_AVS_CROP.second_crop(96), atol=1e-4, rtol=0
     )
+
+
+def test_a_frame_is_cropped_the_same_beside_others_of_another_scale() -> None:
+    frames = (torch.rand(2, 3, 240, 240) * 255).byte()
+    near, far = (
+        similar(torch.tensor(DAVS_FRAME_CROP.points), s, 0.0, (9.0, 9.0)) for s in (0.2, 0.9)
+    )
+    track = replace(track_of(torch.stack([near, far])), template=DAVS_FRAME_CROP)
+    clip = CroppedClip(Frames(frames), track, 32)  # type: ignore[arg-type]
+    every = clip.read()
+    assert torch.equal(clip.read(1, 1), every[1:]) and torch.equal(clip[[0]], every[:1])
+    assert torch.equal(track.crop(frames[1:], 1, 32), every[1:])
 
 
 def test_cropped_clip_reads_the_same_in_every_way() -> None:

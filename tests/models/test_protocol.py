@@ -417,6 +417,11 @@ def test_exported_weights_are_the_networks_alone(tiny: Tiny) -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "grey source": ({"source": torch.zeros(1, SIZE, SIZE)}, rf"source.*\(1, 1, {SIZE}"),
+    "16-bit sound": (
+        {"audio": torch.full((1000,), 900)},
+        "audio is torch.int64 up to 900: give floats",
+    ),
+    "loud sound": ({"audio": torch.full((1000,), 900.0)}, "audio is torch.float32 up to 900"),
     "small source": ({"source": torch.zeros(3, 16, 16)}, r"source.*16, 16"),
     "flat source": ({"source": torch.zeros(SIZE, SIZE)}, "source has shape"),
     "no source": ({"source": torch.zeros(0, 3, SIZE, SIZE)}, "source has shape"),

@@ -43,6 +43,17 @@ def test_generators_go_on_where_they_were() -> None:
     assert draw() + draw() == expected
 
 
+def test_states_of_devices_that_are_gone_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    states, restored = generator_states(), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, device: restored.append((device, int(state)))
+    )
+    restore_generators(states | {"cuda": [torch.tensor(5), torch.tensor(6)]})
+    assert restored == [(0, 5)]
+
+
 def test_states_are_plain_values() -> None:
     file = io.BytesIO()
     torch.save(generator_states(), file)

@@ -17,10 +17,7 @@ from torch.utils.data import Dataset
 
 from talkingface.data.datasets.clips import crop_and_resize
 from talkingface.data.datasets.index import FailureLog, list_reasons, reason_of
-from talkingface.data.video import read_image
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-"""Suffixes of the files that count as images where a folder is searched."""
+from talkingface.data.video import IMAGE_SUFFIXES, read_image
 
 
 class FaceImage(NamedTuple):

@@ -312,7 +312,6 @@ class FCTFG(TalkingFaceModule):
         Raises:
             FileNotFoundError: If a loss with a weight has no network.
         """
-        super().on_fit_start()
         if self.sync_weight and "sync" not in self._fixed:
             raise FileNotFoundError(
                 f"sync_weight={self.sync_weight} needs a sync expert: give --init.sync "
@@ -335,6 +334,7 @@ class FCTFG(TalkingFaceModule):
             self._fixed["vgg19"] = VGG19Features.pretrained()
         for name, network in self._fixed.items():
             self._fixed[name] = network.to(self.device).requires_grad_(False).eval()
+        super().on_fit_start()  # last: a resumed run goes on with its random numbers
 
     # -------------------------------------------------------------------------------- training
 

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from talkingface.models.components.discriminators import MultiscaleDiscriminator
 from talkingface.models.components.stylegan2 import Noise
 from talkingface.models.components.vgg import VGG19Features, VGGFaceFeatures
 from talkingface.models.experts.identity import IdentityClassifier
+from talkingface.models.options import check_option
 from talkingface.models.pc_avs.augmentation import PCAVSAugmentation, PoseJitter
 from talkingface.models.pc_avs.convert import convert_discriminator, convert_state_dicts
 from talkingface.models.pc_avs.networks import PCAVSNetworks
@@ -191,6 +192,9 @@ class PCAVS(TalkingFaceModule):
         self.save_hyperparameters()
         if mouth_weight and mouth_box is None:
             raise ValueError(f"mouth_weight={mouth_weight} needs mouth_box: give the mouth's box.")
+        check_option("modulation", modulation, ("weight", "adain"))
+        check_option("contrastive", contrastive, get_args(Contrastive))
+        check_option("pixel_loss", pixel_loss, ("l1", "l2"))
         self.image_size = image_size
         self.identity_map, self.video_driven = identity_map, video_driven
         self.gan, self.gan_weight = gan, gan_weight
@@ -321,13 +325,13 @@ class PCAVS(TalkingFaceModule):
 
     def on_fit_start(self) -> None:
         """Bring the fixed feature networks of the perceptual losses to the device."""
-        super().on_fit_start()
         if self.vgg_weight and "vgg" not in self._fixed:
             self._fixed["vgg"] = VGG19Features.pretrained()
         if self.face_weight and not {"face", "vgg_face"} & self._fixed.keys():
             self._fixed["face"] = self._copy_identity_trunk()
         for name, network in self._fixed.items():
             self._fixed[name] = network.to(self.device).eval()
+        super().on_fit_start()  # last: a resumed run goes on with its random numbers
         if self.accumulate > 1 and self.sync_weight:
             log.info(
                 "accumulate=%d: the contrastive loss sees the moments of one batch at a time, "
@@ -420,6 +424,11 @@ class PCAVS(TalkingFaceModule):
                 outputs["visual"], outputs["audio"]
             )
         if self.identity_weight:
+            if "identity" not in batch:
+                raise ValueError(
+                    "the data does not say whose clips these are, which identity_weight needs: set "
+                    "model.identity_weight 0."
+                )
             losses["identity"] = self.identity_weight * F.cross_entropy(
                 outputs["identity"], batch["identity"]
             )

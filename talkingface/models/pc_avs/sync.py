@@ -1,6 +1,6 @@
 """PC-AVS's second pre-training stage: the speech content space that lips and sound share."""
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from talkingface.losses import (
     symmetric_info_nce,
 )
 from talkingface.models.components.audio_frontends import PCAVSMel
+from talkingface.models.options import check_option
 from talkingface.models.pc_avs.augmentation import PCAVSAugmentation
 from talkingface.models.pc_avs.networks import AudioEncoder, NonIdentityEncoder
 from talkingface.models.reproducible import ReproducibleModule
@@ -87,6 +88,7 @@ class PCAVSSync(ReproducibleModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_option("contrastive", contrastive, get_args(Contrastive))
         self.temperature, self.contrastive = temperature, contrastive
         self.cross_modal_weight, self.lr = cross_modal_weight, lr
         self.front_end = PCAVSMel()

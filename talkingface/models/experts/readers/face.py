@@ -198,9 +198,10 @@ class FaceReaderLandmarks:
         """Find the landmarks of every frame by itself."""
         rows = []
         for part in frames.split(64):
-            reading = self.reader(part)
+            reading = self.reader(part.to(self.reader.device))
             absent = reading.presence < 0.5
-            rows.append(reading.landmarks.masked_fill(absent[:, None, None], torch.nan))
+            points = reading.landmarks.masked_fill(absent[:, None, None], torch.nan)
+            rows.append(points.to(frames.device))
         return torch.cat(rows)
 
 

@@ -52,7 +52,8 @@ class Reader(ReproducibleModule):
         """Set the learning rate; no scheduler, which would ask for the loader before a resume."""
         trainer = self.trainer
         epochs, steps = trainer.max_epochs or -1, trainer.max_steps
-        total = steps if steps > 0 else epochs * int(trainer.num_training_batches)
+        updates = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        total = steps if steps > 0 else epochs * updates
         factor = one_cycle(trainer.global_step / total) if total > 0 else 1.0
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         for group in optimizer.param_groups:
