@@ -30,7 +30,7 @@ def check_out(out: Path) -> None:
         >>> check_out(folder)
         Traceback (most recent call last):
         ...
-        ValueError: ... holds something other than a report: give a new folder.
+        ValueError: ... holds something other than a report (thesis.tex): give a new folder.
     """
     if out.is_file():
         raise ValueError(f"{out} is a file: give a folder to write the report to.")

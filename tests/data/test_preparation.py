@@ -3,15 +3,24 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from talkingface.data import preparation
 from talkingface.data.audio import read_audio
-from talkingface.data.faces import PC_AVS_CROP, CropTemplate, FaceTrack, track_face, warp
+from talkingface.data.faces import (
+    PC_AVS_CROP,
+    CroppedClip,
+    CropTemplate,
+    FaceTrack,
+    track_face,
+    warp,
+)
 from talkingface.data.preparation import (
     PreparedClip,
     _Job,
@@ -128,12 +137,12 @@ def test_what_cannot_be_prepared_is_told_and_leaves_nothing(raw: Path, tmp_path:
 def test_an_error_while_writing_leaves_no_file(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(clip: VideoClip, template: CropTemplate, face: int | None) -> FaceTrack:
-        track = whole_frame(clip, template, face)
-        return FaceTrack("x", template, track.boxes[:3], track.landmarks[:3], track.found[:3])
+    def broken(clip: CroppedClip) -> Iterator[Tensor]:
+        yield clip[0]
+        raise ValueError("the file is damaged.")
 
-    monkeypatch.setattr(preparation, "track_face", short)  # fails after the first frames
-    monkeypatch.setattr("talkingface.data.faces.CHUNK", 2)
+    monkeypatch.setattr(preparation, "track_face", whole_frame)
+    monkeypatch.setattr(CroppedClip, "iterate", broken)
     rows = prepare(raw, tmp_path / "out", size=96, workers=0)
     assert {row.status for row in rows} == {"failed"}
     assert files(tmp_path / "out") == ["crop.json"]

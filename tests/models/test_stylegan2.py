@@ -226,7 +226,7 @@ def test_training_begins_with_an_inversion(tmp_path: Path) -> None:
             kept, trained.networks.generator.get_parameter("synthesis.convs.2.conv.weight")
         )
     resumed = STYLEGAN2(r1_weight=0.0, path_weight=0.0).initialise(inversion=folder)
-    resumed.trainer = SimpleNamespace(ckpt_path="last.ckpt", world_size=2)
+    resumed.trainer = SimpleNamespace(ckpt_path="last.ckpt", world_size=2, global_rank=0)
     begun = {name: value.clone() for name, value in resumed.networks.state_dict().items()}
     resumed.on_fit_start()
     assert all(torch.equal(value, begun[n]) for n, value in resumed.networks.state_dict().items())

@@ -228,6 +228,7 @@ class DAVS(TalkingFaceModule):
             ("disentangle", disentangle, ("words", "persons", "both", "none")),
             ("leak", leak, ("vectors", "maps")),
             ("pixel_loss", pixel_loss, ("l1", "l2")),
+            ("person_backbone", person_backbone, get_args(PersonBackbone)),
             ("contrastive_form", contrastive_form, get_args(MarginForm)),
             ("domain_form", domain_form, get_args(DomainForm)),
         ):

@@ -6,7 +6,7 @@ Zhou et al., "Talking Face Generation by Adversarially Disentangled Audio-Visual
 """
 
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,6 @@ from einops import repeat
 from torch import Tensor, nn
 
 from talkingface.models.components.fan import FAN, HeatmapPool
-from talkingface.models.options import check_option
 
 PersonBackbone = Literal["maxout", "vggm"]
 """Person-ID encoders: the released maxout network, and the paper's VGG-M."""
@@ -518,7 +517,6 @@ class RecognitionNetworks(nn.Module):
         shared_classifier: bool = True,
     ) -> None:
         super().__init__()
-        check_option("person_backbone", person_backbone, get_args(PersonBackbone))
         self.person_encoder: MaxoutEncoder | VGGMEncoder = (
             MaxoutEncoder(person_stages)
             if person_backbone == "maxout"

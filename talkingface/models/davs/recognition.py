@@ -116,6 +116,7 @@ class DAVSRecognition(AdversarialModule):
         self.save_hyperparameters()
         if not any((word_weight, contrastive_weight, domain_weight, person_weight)):
             raise ValueError("every supervision has weight 0: leave one on.")
+        check_option("person_backbone", person_backbone, get_args(PersonBackbone))
         check_option("contrastive_form", contrastive_form, get_args(MarginForm))
         check_option("domain_form", domain_form, get_args(DomainForm))
         self.image_size, self.num_identities = image_size, num_identities
