@@ -180,10 +180,8 @@ def describe(arguments: list[str]) -> str:
     """
     words = []
     for argument in arguments:
-        option, equals, value = "", "", argument
-        if argument.startswith("-"):
-            option, equals, value = argument.partition("=")
-            option, value = (option, value) if equals else ("", option)
+        named = argument.startswith("-")
+        option, equals, value = argument.partition("=") if named else ("", "", argument)
         if Path(value).is_absolute() or Path(value).exists():
             value = Path(value).name or value
         words.append(f"{option}{equals}{value}")

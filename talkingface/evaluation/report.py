@@ -1,7 +1,6 @@
 """The folder of a report: it appears whole, or not at all."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from talkingface.evaluation.page import Video, page
 from talkingface.evaluation.results import Results, markdown, write_clips, write_results
+from talkingface.models.pretrained import replace_folder
 
 RECORD = "repeat.json"
 """What a report is known by: with this file, a folder is one, and can be replaced."""
@@ -60,17 +60,7 @@ def report_folder(out: Path) -> Iterator[Path]:
     try:
         yield fresh
         fresh.chmod(0o755)
-        if out.exists():
-            old = fresh.with_name(f"{fresh.name}.old")
-            os.replace(out, old)
-            try:
-                os.replace(fresh, out)
-            except OSError:
-                os.replace(old, out)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, out)
+        replace_folder(fresh, out)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -143,7 +143,7 @@ class PretrainedMixin(_Module):
             (fresh / _CONFIG).write_text(config, encoding="utf-8")
             for file in kept:
                 shutil.copy2(file, fresh / file.name)
-            _replace_folder(fresh, target)
+            replace_folder(fresh, target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return target
@@ -438,7 +438,7 @@ def _files_to_keep(target: Path) -> list[Path]:
     return [file for file in files if file.name not in (_CONFIG, _MODEL, _DISCRIMINATOR)]
 
 
-def _replace_folder(fresh: Path, target: Path) -> None:
+def replace_folder(fresh: Path, target: Path) -> None:
     """Put a complete folder in the place of another; on failure the old one is put back."""
     if not target.exists():
         os.replace(fresh, target)

@@ -533,7 +533,7 @@ class DAVS(TalkingFaceModule):
         return outputs
 
     def _probe(self, networks: DAVSNetworks, video: Tensor, words: Tensor) -> None:
-        """Give every so-manieth clip to the leak probe, by turns to learn from and to test on.
+        """Give one clip in so many to the leak probe, by turns to learn from and to test on.
 
         Corpora are sorted by word: the first clips would have but a few of the words.
         """
