@@ -96,12 +96,25 @@ def test_penalties_are_steps_of_their_own() -> None:
 
 
 def test_adam_is_corrected_for_the_additional_steps() -> None:
-    generator, discriminator = STYLEGAN2(lr=1e-3, betas=(0.5, 0.9)).configure_optimizers()
-    for optimizer, share in ((generator, 0.8), (discriminator, 16 / 17)):
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * share)
+    rates = {"generator_lr": 1e-3, "discriminator_lr": 2e-3}
+    generator, discriminator = STYLEGAN2(**rates, betas=(0.5, 0.9)).configure_optimizers()
+    for optimizer, lr, share in ((generator, 1e-3, 0.8), (discriminator, 2e-3, 16 / 17)):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(lr * share)
         assert optimizer.param_groups[0]["betas"] == pytest.approx((0.5**share, 0.9**share))
-    plain, _ = STYLEGAN2(lr=1e-3, path_weight=0.0).configure_optimizers()
+    plain, _ = STYLEGAN2(**rates, path_weight=0.0).configure_optimizers()
     assert plain.param_groups[0]["lr"] == 1e-3
+
+
+def test_a_generator_without_a_rate_waits_for_the_discriminator() -> None:
+    model = STYLEGAN2(generator_lr=0.0)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    fit(model, loader(4, 2))
+    for name, value in model.networks.named_parameters():
+        assert torch.equal(value, before[f"networks.{name}"])
+    assert any(
+        not torch.equal(value, before[f"discriminator.{name}"])
+        for name, value in model.discriminator.named_parameters()
+    )
 
 
 def test_mixing_changes_codes_at_one_layer() -> None:
@@ -138,7 +151,7 @@ def test_both_players_learn_a_colour() -> None:
     data = loader(40, 4)
     for item in data.dataset:
         item["video"] = colour[:, None, None].expand(2, 3, SIZE, SIZE).clone()
-    model = STYLEGAN2(r1_weight=1.0, lr=1e-2, ema_half_life=100.0)
+    model = STYLEGAN2(r1_weight=1.0, generator_lr=1e-2, discriminator_lr=1e-2, ema_half_life=100.0)
     before = (model.sample(8).mean((0, 2, 3)) - colour).abs().max()
     fit(model, data, max_epochs=7)
     after = (model.sample(8).mean((0, 2, 3)) - colour).abs().max()
@@ -218,7 +231,7 @@ def test_training_begins_with_an_inversion(tmp_path: Path) -> None:
     trained = Inversion(**sizes, encoder_channels=(4, 4, 8, 8), encoder_depths=(1, 1, 1, 1))
     folder = trained.save_pretrained(tmp_path / "inversion")
     data = RandomFaceDataModule(SIZE, identities=6, poses=4, val_identities=1, batch_size=4)
-    model = STYLEGAN2(lr=0.0, r1_weight=0.0, path_weight=0.0).initialise(inversion=folder)
+    model = STYLEGAN2(generator_lr=0.0, r1_weight=0.0, path_weight=0.0).initialise(inversion=folder)
     trainer(max_epochs=1, limit_train_batches=1).fit(model, data)
     for networks in (model.networks, model.inference_networks):
         kept = networks.get_parameter("synthesis.convs.2.conv.weight")

@@ -65,7 +65,9 @@ class StyleGAN2(AdversarialModule):
         path_interval: Updates from one such penalty to the next.
         path_shrink: What the number of images is divided by for it.
         path_decay: Part of a new mean length in the moving average of lengths.
-        lr: Learning rate of Adam, for both players, before the correction.
+        generator_lr: Learning rate of Adam for the generator, before the correction; 0 trains the
+            discriminator alone.
+        discriminator_lr: The discriminator's.
         betas: Its betas, before the correction.
         accumulate: Batches per update.
         clip: Largest gradient norm of each player.
@@ -103,7 +105,8 @@ class StyleGAN2(AdversarialModule):
         path_interval: int = 4,
         path_shrink: int = 2,
         path_decay: float = 0.01,
-        lr: float = 2e-3,
+        generator_lr: float = 2e-3,
+        discriminator_lr: float = 2e-3,
         betas: tuple[float, float] = (0.0, 0.99),
         accumulate: int = 1,
         clip: float | None = None,
@@ -121,7 +124,7 @@ class StyleGAN2(AdversarialModule):
         self.r1_weight, self.r1_interval = r1_weight, r1_interval
         self.path_weight, self.path_interval = path_weight, path_interval
         self.path_shrink, self.path_decay = path_shrink, path_decay
-        self.lr, self.betas = lr, betas
+        self.generator_lr, self.discriminator_lr, self.betas = generator_lr, discriminator_lr, betas
         self.networks = StyleGAN2Generator(
             image_size, style_dim, mapping_layers, channel_multiplier, max_channels, modulation_form
         )
@@ -328,14 +331,12 @@ class StyleGAN2(AdversarialModule):
     def configure_optimizers(self) -> Any:
         """Adam for each player, corrected for the steps that the penalties add."""
 
-        def adam(player: nn.Module, weight: float, interval: int) -> torch.optim.Adam:
+        def adam(player: nn.Module, lr: float, weight: float, interval: int) -> torch.optim.Adam:
             share = interval / (interval + 1) if weight else 1.0
             first, second = self.betas
-            return torch.optim.Adam(
-                player.parameters(), share * self.lr, (first**share, second**share)
-            )
+            return torch.optim.Adam(player.parameters(), share * lr, (first**share, second**share))
 
         return [
-            adam(self.networks, self.path_weight, self.path_interval),
-            adam(self.discriminator, self.r1_weight, self.r1_interval),
+            adam(self.networks, self.generator_lr, self.path_weight, self.path_interval),
+            adam(self.discriminator, self.discriminator_lr, self.r1_weight, self.r1_interval),
         ]
