@@ -1,8 +1,8 @@
 """Time StyleGAN2 in both forms of the modulated convolution: parts of an update, and generation.
 
 Prints milliseconds per batch, and the form "weights" over "activations", on random images; forms
-take turns. "update" is both players' losses with each penalty's share: 1/4 of path length, on half
-of the batch, and 1/16 of R1.
+take turns. "update" is both players' losses with each penalty's share, as often as the model's
+configuration has it: path length, on part of the batch, and R1.
 
     python benchmarks/stylegan2.py --size paper --batch 4
 """
@@ -22,7 +22,6 @@ from talkingface.models.experts.stylegan2.expert import StyleGAN2
 from talkingface.training import CONFIGS
 
 FORMS: tuple[ModulationForm, ...] = ("weights", "activations", "auto")
-SHARES = {"generator": 1.0, "discriminator": 1.0, "path length": 1 / 4, "R1": 1 / 16}
 
 
 class Parts:
@@ -58,7 +57,7 @@ class Parts:
 
     def path_length(self) -> None:
         """Path length regularisation."""
-        latents = self.model._draw_latents(max(1, self.batch // 2))
+        latents = self.model._draw_latents(max(1, self.batch // self.model.path_shrink))
         path_lengths(self.model.networks(latents, "random"), latents).mean().backward()
 
     def r1(self) -> None:
@@ -103,12 +102,14 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     file = CONFIGS / "experts" / f"stylegan2_{args.size}.yaml"
     model = StyleGAN2(**yaml.safe_load(file.read_text())["model"]["init_args"]).to(device)
+    shares = {"generator": 1.0, "discriminator": 1.0}
+    shares |= {"path length": 1 / model.path_interval, "R1": 1 / model.r1_interval}
     print(f"{device}, size {args.size}, batches of {args.batch}")
     print(f"{'part':14} precision " + "".join(f"{form:>13}" for form in FORMS) + "  ratio")
     for bfloat16 in (False, True):
         best = measure(Parts(model, args.batch, bfloat16), args.rounds)
         best["update"] = {
-            form: sum(share * best[name][form] for name, share in SHARES.items()) for form in FORMS
+            form: sum(share * best[name][form] for name, share in shares.items()) for form in FORMS
         }
         for name, seconds in best.items():
             row = "".join(f"{1e3 * seconds[form]:13.1f}" for form in FORMS)

@@ -145,6 +145,33 @@ def test_samples_repeat_and_truncation_brings_them_together() -> None:
         )
 
 
+def test_every_sample_has_noise_of_its_own() -> None:
+    seed(0)
+    model = STYLEGAN2()
+    for name, strength in model.inference_networks.named_parameters():
+        if name.endswith("noise_strength"):
+            torch.nn.init.ones_(strength)
+    faces = model.sample(20, seed=1, truncation=0.0)  # one latent for all
+    assert torch.equal(faces, model.sample(20, seed=1, truncation=0.0))
+    for other in (faces[1], faces[17], model.sample(20, seed=2, truncation=0.0)[0]):
+        assert (faces[0] - other).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modulation_form": "zz"}, "auto, weights, activations, not 'zz'"),
+        ({"mixing": 2.0}, "mixing=2.0"),
+        ({"path_interval": 0}, "path_interval=0"),
+        ({"generator_lr": -1.0}, "generator_lr=-1.0 and discriminator_lr=0.002"),
+        ({"generator_lr": 0.0, "discriminator_lr": 0.0}, "one of them above"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        STYLEGAN2(**options)
+
+
 def test_both_players_learn_a_colour() -> None:
     seed(0)
     colour = torch.tensor([0.9, -0.9, 0.3])

@@ -86,6 +86,11 @@ class Synthesis(nn.Module):
             side = self.start_size * 2 ** ((layer + 1) // 2)
             self.register_buffer(f"noise_{layer}", torch.randn(1, 1, side, side))
 
+    @property
+    def noise(self) -> list[Tensor]:
+        """The stored noise maps (1, 1, h, w), from the smallest to the largest."""
+        return [self.get_buffer(f"noise_{layer}") for layer in range(len(self.convs))]
+
     def forward(
         self,
         styles: Tensor,
@@ -122,7 +127,7 @@ class Synthesis(nn.Module):
         return rgb
 
     def _noise(self, noise: Noise | Sequence[Tensor], batch: int) -> Sequence[Tensor]:
-        fixed = [self.get_buffer(f"noise_{layer}") for layer in range(len(self.convs))]
+        fixed = self.noise
         if noise == "fixed":
             return fixed
         if noise == "random":

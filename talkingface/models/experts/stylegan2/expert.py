@@ -3,7 +3,7 @@
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -28,6 +28,7 @@ from talkingface.models.experts.stylegan2.convert import (
     split_checkpoint,
 )
 from talkingface.models.experts.stylegan2.inheritance import inherit
+from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import evaluating
 from talkingface.models.transfer import transfer_players
@@ -67,14 +68,14 @@ class StyleGAN2(AdversarialModule):
         path_decay: Part of a new mean length in the moving average of lengths.
         generator_lr: Learning rate of Adam for the generator, before the correction; 0 trains the
             discriminator alone.
-        discriminator_lr: The discriminator's.
+        discriminator_lr: The discriminator's; 0 trains the generator alone.
         betas: Its betas, before the correction.
         accumulate: Batches per update.
         clip: Largest gradient norm of each player.
         ema_half_life: Half-life, in images, of the moving average of the generator.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is unknown or out of range.
 
     References:
         Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020,
@@ -118,6 +119,14 @@ class StyleGAN2(AdversarialModule):
             raise ValueError(
                 f"r1_interval={r1_interval}, path_interval={path_interval} and "
                 f"path_shrink={path_shrink} are 1 or more."
+            )
+        check_option("modulation_form", modulation_form, get_args(ModulationForm))
+        if not 0 <= mixing <= 1:
+            raise ValueError(f"mixing={mixing}: give a share in [0, 1] of the images.")
+        if not min(generator_lr, discriminator_lr) >= 0 < max(generator_lr, discriminator_lr):
+            raise ValueError(
+                f"generator_lr={generator_lr} and discriminator_lr={discriminator_lr}: give rates "
+                "of 0 or more, one of them above."
             )
         self.image_size = image_size
         self.mirror, self.mixing = mirror, mixing
@@ -195,11 +204,11 @@ class StyleGAN2(AdversarialModule):
         return self
 
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Tensor:
-        """Paint faces, the same for the same seed.
+        """Paint faces, each with noise of its own, the same for the same seed.
 
         Args:
             count: How many.
-            seed: Of the codes.
+            seed: Of the codes and of the noise.
             truncation: Below 1, latents are brought closer to their mean.
 
         Shape:
@@ -212,7 +221,12 @@ class StyleGAN2(AdversarialModule):
             latents = generator.map(codes.to(self.path_mean))
             if truncation != 1:
                 latents = truncate(latents, generator.mean_latent(), truncation)
-            images = [generator(part).float().clamp(-1, 1) for part in latents.split(16)]
+            images = []
+            for part in latents.split(16):
+                shapes = [(len(part), *kept.shape[1:]) for kept in generator.synthesis.noise]
+                # On the CPU, so that all devices paint the same.
+                noise = [torch.randn(shape, generator=draw).to(part) for shape in shapes]
+                images.append(generator(part, noise).float().clamp(-1, 1))
         return torch.cat(images)
 
     def _draw_latents(self, count: int) -> Tensor:
