@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from talkingface.models.components.ir_se import IRSETrunk
 from talkingface.models.components.stylegan2 import EqualLinear
 
+LARGEST_INPUT = 256
+"""Larger images are averaged down to this side before they are encoded, as pSp does."""
 COARSE, MIDDLE = 3, 7
 """Layers below the first read the deepest map, those below the second the middle one."""
 
@@ -46,6 +48,18 @@ class MapToStyle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the style."""
         return self.linear(self.convs(x).flatten(1))
+
+
+def fit_input(images: Tensor) -> Tensor:
+    """Average images of more than :data:`LARGEST_INPUT` pixels a side down to it.
+
+    Example:
+        >>> fit_input(torch.zeros(1, 3, 512, 512)).shape, fit_input(torch.zeros(1, 3, 64, 64)).shape
+        (torch.Size([1, 3, 256, 256]), torch.Size([1, 3, 64, 64]))
+    """
+    if images.shape[-1] <= LARGEST_INPUT:
+        return images
+    return F.adaptive_avg_pool2d(images, LARGEST_INPUT)
 
 
 class PSPEncoder(IRSETrunk):

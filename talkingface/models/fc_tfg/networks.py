@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from talkingface.models.components.psp import PSPEncoder
+from talkingface.models.components.psp import LARGEST_INPUT, PSPEncoder, fit_input
 from talkingface.models.components.stylegan2 import Noise
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.components.wav2lip import Wav2LipAudioEncoder
@@ -220,7 +220,8 @@ class FCTFGNetworks(nn.Module):
         heard = check_layers("audio_layers", audio_layers, self.motion_layers)
         if temporal not in ("conv", "lstm"):
             raise ValueError(f'temporal must be "conv" or "lstm", not {temporal!r}.')
-        self.encoder = PSPEncoder(size, count, style_dim, encoder_channels, encoder_depths)
+        side = min(size, LARGEST_INPUT)
+        self.encoder = PSPEncoder(side, count, style_dim, encoder_channels, encoder_depths)
         self.audio_encoder = Wav2LipAudioEncoder(audio_width)
         self.canonical = CanonicalEncoder(len(self.motion_layers), style_dim)
         self.motion = MotionEncoder(
@@ -236,7 +237,8 @@ class FCTFGNetworks(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Codes (N, layers, style_dim) of frames (N, 3, size, size): E_inv."""
-        return self.encoder(frames)
+        codes: Tensor = self.encoder(fit_input(frames))
+        return codes
 
     def split(self, motion_dim: int) -> None:
         """Begin with what is known of codes that keep motion in entries of their own, the last.

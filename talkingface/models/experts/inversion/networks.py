@@ -3,16 +3,12 @@
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.models.components.hyperstyle import HyperNetwork
-from talkingface.models.components.psp import PSPEncoder
+from talkingface.models.components.psp import LARGEST_INPUT, PSPEncoder, fit_input
 from talkingface.models.components.stylegan2 import ModulatedConv2d
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
-
-LARGEST_INPUT = 256
-"""Larger images are averaged down to this side before they are encoded, as pSp does."""
 
 
 class InversionNetworks(nn.Module):
@@ -66,10 +62,8 @@ class InversionNetworks(nn.Module):
             image_size, style_dim, mapping_layers, channel_multiplier, max_channels
         )
         layers = self.generator.num_layers
-        self.input_size = min(image_size, LARGEST_INPUT)
-        self.encoder = PSPEncoder(
-            self.input_size, layers, style_dim, encoder_channels, encoder_depths
-        )
+        side = min(image_size, LARGEST_INPUT)
+        self.encoder = PSPEncoder(side, layers, style_dim, encoder_channels, encoder_depths)
         self.register_buffer("average", torch.zeros(layers, style_dim))
         self.hyper: HyperNetwork | None = None
         if hyper:
@@ -79,13 +73,11 @@ class InversionNetworks(nn.Module):
                 if isinstance(part, ModulatedConv2d)
             ]
             kernels = [(weight.shape[0], weight.shape[1]) for weight in weights]
-            self.hyper = HyperNetwork(
-                kernels, self.input_size, hyper_channels, hyper_depths, hyper_dim
-            )
+            self.hyper = HyperNetwork(kernels, side, hyper_channels, hyper_depths, hyper_dim)
 
     def encode(self, images: Tensor) -> Tensor:
         """Give the latents of images: what the encoder says, from the average latent on."""
-        styles: Tensor = self.encoder(self._fit(images))
+        styles: Tensor = self.encoder(fit_input(images))
         return styles + self.average
 
     def refinements(
@@ -106,7 +98,7 @@ class InversionNetworks(nn.Module):
         for _ in range(iterations):
             if self.hyper is None:
                 raise ValueError("these networks have no hypernetwork: make them with hyper=True")
-            changes = self.hyper(self._fit(images), self._fit(painted.detach()))
+            changes = self.hyper(fit_input(images), fit_input(painted.detach()))
             if offsets:
                 changes = [x.detach() + change for x, change in zip(offsets, changes, strict=True)]
             offsets = changes
@@ -118,8 +110,3 @@ class InversionNetworks(nn.Module):
         for painted, _ in self.refinements(images, self.encode(images), iterations):
             last = painted
         return last
-
-    def _fit(self, images: Tensor) -> Tensor:
-        if images.shape[-1] == self.input_size:
-            return images
-        return F.adaptive_avg_pool2d(images, self.input_size)
