@@ -217,6 +217,10 @@ def test_generator_can_learn_with_the_encoder() -> None:
     before = [part.detach().clone() for part in parts]
     fit(model, loader(4, 4), max_epochs=1)
     assert all((part != old).any() for part, old in zip(parts, before, strict=True))
+    with pytest.raises(ValueError, match=r"refinements=0: give a hypernetwork at least 1"):
+        INVERSION_HYPER(refinements=0)
+    with pytest.raises(ValueError, match="identity-reader, not 'vgg'"):
+        INVERSION(identity="vgg")
     with pytest.raises(ValueError, match="leave train_generator off"):
         INVERSION_HYPER(train_generator=True)
 

@@ -282,6 +282,8 @@ def test_bad_frames_are_refused() -> None:
         model.embed_video(torch.full((6, 3, 32, 32), 255.0))
     with pytest.raises(ValueError, match="six or more"):
         fit(model, loader(2, 2, frames=5))
+    with pytest.raises(ValueError, match=r"windows have 4 frames.*--data\.frames 5"):
+        fit(model, loader(2, 2, frames=4))
 
 
 def test_chance_is_log_2_and_log_n() -> None:

@@ -17,7 +17,8 @@ from talkingface.models.base import as_float
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.experts.inversion.convert import convert_psp, generator_sizes
 from talkingface.models.experts.inversion.networks import InversionNetworks
-from talkingface.models.experts.recognition import IdentityName, open_identity
+from talkingface.models.experts.recognition import IDENTITY_NETWORKS, IdentityName, open_identity
+from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import (
     ReproducibleModule,
@@ -67,7 +68,8 @@ class Inversion(ReproducibleModule):
         lr_factors: Prefix of a network part -> factor of its learning rate.
 
     Raises:
-        ValueError: If ``hyper`` and ``train_generator`` are both asked for.
+        ValueError: If an argument is unknown or out of range, or ``hyper`` and ``train_generator``
+            are both asked for.
 
     Example:
         >>> sizes = {"mapping_layers": 2, "max_channels": 8, "encoder_channels": (4, 4, 8, 8)}
@@ -105,6 +107,9 @@ class Inversion(ReproducibleModule):
         self.save_hyperparameters()
         if hyper and train_generator:
             raise ValueError("a hypernetwork changes a fixed generator: leave train_generator off.")
+        if hyper and refinements < 1:
+            raise ValueError(f"refinements={refinements}: give a hypernetwork at least 1.")
+        check_option("identity", identity, IDENTITY_NETWORKS)
         self.networks = InversionNetworks(
             image_size,
             style_dim,

@@ -139,11 +139,19 @@ class SyncExpert(ReproducibleModule):
             - video: (B, T, 3, H, W) in [-1, 1]; audio: (B, 640 T + 6400); start: (B,), index of
               each item's first frame in its clip
             - output: (B, T - 4, D) each, of length one
+
+        Raises:
+            ValueError: If there are fewer than five frames.
         """
         mouths = [crop_mouth(clip, self.box, self.size) for clip in video]
         return self._embed(torch.stack(mouths), audio, start)
 
     def _embed(self, mouths: Tensor, audio: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        if (frames := mouths.shape[1]) < 5:
+            raise ValueError(
+                f"windows have {frames} frames, but a sync expert looks at five at a time: give "
+                "--data.frames 5 or more."
+            )
         faces, sound = self.windows(mouths), self.front_end(audio, start)
         visual = self.encode_faces(faces.flatten(0, 1)).unflatten(0, faces.shape[:2])
         return visual, self.encode_audio(sound.flatten(0, 1)).unflatten(0, sound.shape[:2])
