@@ -2,24 +2,41 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from lpips import LPIPS
 from torch import Tensor, nn
 from torch.utils.data import default_collate
+from torchvision.models import alexnet
+from torchvision.models.vgg import cfgs, make_layers
 
 from talkingface.cli import main
 from talkingface.data.batch import audio_window, to_uint8
+from talkingface.data.synthetic.dataset import PEOPLE, make_clip
 from talkingface.data.video import VideoClip, VideoWriter, write_image
 from talkingface.models.components.audio_frontends import Wav2LipMel
 from talkingface.models.components.wav2lip import Wav2LipAudioEncoder
 from talkingface.models.experts.inversion.taught import TaughtInversion
+from talkingface.models.experts.readers import FaceReader
 from talkingface.models.fc_tfg.module import FCTFG
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, TemporalConv
-from tests.models.tiny import FC_TFG, INVERSION, SIZE, SYNC_EXPERT, fit, items, loader, seed
+from tests.models.tiny import (
+    FC_TFG,
+    INVERSION,
+    SIZE,
+    STYLEGAN2,
+    SYNC_EXPERT,
+    fit,
+    items,
+    loader,
+    seed,
+)
 
 FRAMES = torch.cat([item["video"] for item in items(4)])  # (8, 3, 32, 32)
 SOURCE = items(1)[0]["source"][0]
@@ -101,6 +118,8 @@ def test_sound_is_heard_around_its_frame(model: FCTFG) -> None:
         ({"temporal": "gru"}, "gru"),
         ({"discriminator": "frame"}, "frame"),
         ({"perceptual": "lpip"}, "lpip"),
+        ({"orthogonality": "outer"}, "inner, elementwise, cosine, none, not 'outer'"),
+        ({"identity": "arcfaces"}, "arcface, facenet, identity-reader, not 'arcfaces'"),
         ({"mute": 1.0}, "mute=1.0"),
         ({"mouth_weight": 2.0}, "mouth_weight=2.0 needs mouth_box"),
         ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "top, left, bottom, right"),
@@ -157,6 +176,130 @@ def test_official_audio_encoder_has_the_released_widths() -> None:
     channels = [32, 32, 32, 64, 64, 64, 128, 128, 128, 256, 256, 512, 512]
     assert [shape[0] for shape in shapes] == channels
     assert Wav2LipAudioEncoder().eval()(torch.zeros(1, 1, 80, 16)).shape == (1, 512)
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules have the same weights."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> tuple[FCTFG, Path]:
+    """A model with convolution and image discriminator, and where it was saved."""
+    made: FCTFG = FC_TFG()
+    folder = tmp_path_factory.mktemp("earlier") / "model"
+    return made, made.save_pretrained(folder, with_discriminator=True)
+
+
+def test_an_lstm_begins_anew_among_the_weights_of_a_convolution(
+    earlier: tuple[FCTFG, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    trained, folder = earlier
+    model = FC_TFG(temporal="lstm", ema_half_life=100.0)
+    own = {name: value.clone() for name, value in model.networks.temporal.state_dict().items()}
+    model.initialise(model=folder)
+    assert "another temporal fusion: this one begins anew" in caplog.text
+    for networks in (model.networks, model.inference_networks):
+        state = networks.temporal.state_dict()
+        assert set(state) == set(own) and all(torch.equal(state[name], own[name]) for name in own)
+        for name, part in trained.networks.named_children():
+            assert name == "temporal" or same(part, networks.get_submodule(name)), name
+    assert same(model.discriminator, trained.discriminator)
+    fit(model, loader(2, 2))
+    assert any(not torch.equal(own[n], p) for n, p in model.networks.temporal.named_parameters())
+
+
+def test_a_video_discriminator_begins_anew_behind_one_of_images(
+    earlier: tuple[FCTFG, Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    trained, folder = earlier
+    model = FC_TFG(discriminator="video", discriminator_frames=2)
+    own = {name: value.clone() for name, value in model.discriminator.state_dict().items()}
+    painter = STYLEGAN2(max_channels=8).save_pretrained(tmp_path / "gan", with_discriminator=True)
+    model.initialise(model=folder, stylegan2=painter)
+    assert caplog.text.count("sees 3 channels, this one 6: it begins anew") == 2
+    assert same(model.networks, trained.networks)
+    for name, value in model.discriminator.state_dict().items():
+        assert torch.equal(value, own[name]), name
+    fit(model, loader(2, 2))
+
+
+def test_a_stylegan2_gives_its_discriminator(tmp_path: Path) -> None:
+    painter = STYLEGAN2(channel_multiplier=FC_TFG.sizes["channel_multiplier"], stddev_group=1)
+    folder = painter.save_pretrained(tmp_path / "gan", with_discriminator=True)
+    model = FC_TFG()
+    assert not same(model.discriminator, painter.discriminator)
+    assert same(model.initialise(stylegan2=folder).discriminator, painter.discriminator)
+    with pytest.raises(ValueError, match=r"was saved without discriminator"):
+        FC_TFG().initialise(stylegan2=painter.save_pretrained(tmp_path / "generator"))
+    with pytest.raises(ValueError, match="no StyleGAN2 discriminator"):
+        FC_TFG().initialise(stylegan2=INVERSION().save_pretrained(tmp_path / "inversion"))
+
+
+@pytest.mark.parametrize(
+    ("perceptual", "argument", "build"),
+    [
+        ("lpips_alex", "lpips", lambda: alexnet().features),
+        ("lpips", "lpips", lambda: make_layers(cfgs["D"])),
+        ("vgg19", "vgg", lambda: make_layers(cfgs["E"])),
+    ],
+)
+def test_a_file_gives_the_features_that_are_compared(
+    perceptual: Any, argument: str, build: Callable[[], Any], tmp_path: Path
+) -> None:
+    """LPIPS and eq. 7, computed once more from the layers that were saved."""
+    layers = build()
+    state = {f"features.{name}": value for name, value in layers.state_dict().items()}
+    torch.save(state, tmp_path / "trunk.pth")
+    options: Any = {"orthogonality": "none", "l1_weight": 0.0, "gan_weight": 0.0}
+    model = FC_TFG(perceptual=perceptual, perceptual_weight=2.0, **options)
+    model.initialise(**{argument: tmp_path / "trunk.pth"})
+    fake, real = (default_collate(items(2, start))["video"] for start in (0, 2))
+    losses = model.generator_losses({"video": real}, {"video": fake})
+    pair = fake.flatten(0, 1), real.flatten(0, 1)
+    if perceptual == "vgg19":
+        terms = []
+        for end in (2, 7, 12, 21, 30):  # behind relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1
+            ours, theirs = (layers[:end](frames) for frames in pair)
+            terms.append((ours - theirs).square().mean((1, 2, 3)).sqrt().mean())
+        expected = torch.stack(terms).mean()
+    else:
+        net = "alex" if perceptual == "lpips_alex" else "vgg"
+        judge = LPIPS(net=net, pnet_rand=True, verbose=False).eval()
+        for name, layer in judge.net.named_modules():
+            if name.count(".") == 1:  # slice2.3 is layer 3
+                layer.load_state_dict(layers[int(name.split(".")[1])].state_dict())
+        expected = judge(*pair).mean()
+    name = perceptual.removesuffix("_alex")
+    assert list(losses) == [name] and expected > 1e-3
+    torch.testing.assert_close(losses[name], 2 * expected.detach(), rtol=1e-4, atol=1e-6)
+    assert not [name for name in model.state_dict() if "slice" in name or "features" in name]
+    fit(model, loader(2, 2))
+
+
+def test_a_missing_identity_network_names_the_ways_out() -> None:
+    message = r"arcface.*--init\.identity.*--model\.identity identity-reader.*identity_weight 0"
+    with pytest.raises(FileNotFoundError, match=message):
+        fit(FC_TFG(identity_weight=0.5), loader(2, 2))
+
+
+def test_the_sync_term_needs_five_frames(tmp_path: Path) -> None:
+    folder = SYNC_EXPERT().save_pretrained(tmp_path / "sync")
+    with pytest.raises(ValueError, match=r"windows have 2 frames.*--data\.frames 5"):
+        fit(FC_TFG(sync_weight=0.1).initialise(sync=folder), loader(2, 2))
+    fit(FC_TFG(sync_weight=0.1).initialise(sync=folder), loader(2, 2, frames=5))
+
+
+def test_large_frames_are_encoded_at_256_px() -> None:
+    sizes = {"image_size": 512, "channel_multiplier": 0.0078125, "max_channels": 4}
+    model = FC_TFG(**sizes, encoder_channels=(2, 2, 2, 2)).eval()
+    small = F.interpolate(FRAMES[:1], (256, 256))
+    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        codes = model.networks.encode(large)
+        torch.testing.assert_close(codes, model.networks.encoder(small), rtol=0, atol=1e-4)
+    assert model.networks.paint(codes).shape == (1, 3, 512, 512)
 
 
 def test_a_missing_expert_is_asked_for() -> None:
@@ -463,6 +606,25 @@ def test_canonical_faces_are_those_without_motion(model: FCTFG, networks: FCTFGN
         codes[:, 1:5] = networks.canonical(codes[:, 1:5])
         expected = networks.generator(networks.average + codes).clamp(-1, 1)
     torch.testing.assert_close(faces, expected, rtol=0, atol=1e-5)
+
+
+def test_the_front_is_the_pose_of_the_canonical_face(model: FCTFG) -> None:
+    front = model.animate(SOURCE, SOUND, frontal=True)
+    torch.testing.assert_close(front, model.animate(SOURCE, SOUND, model.canonical(SOURCE)[None]))
+    assert (front - model.animate(SOURCE, SOUND)).abs().max() > 1e-3
+    assert (model.animate(SOURCE, SOUND.flip(0), frontal=True) - front).abs().max() > 1e-3
+
+
+def test_heads_of_the_bundled_model_turn_to_the_front() -> None:
+    clip = make_clip(PEOPLE["test"][7], seconds=2.0)
+    turned = int(clip.pose[:, 0].abs().argmax())
+    assert clip.pose[turned, 0].abs() > 30
+    bundled = FCTFG.from_pretrained("fc-tfg-tiny")
+    source = clip.frames(bundled.image_size, [turned])
+    frames = bundled.animate(source, clip.audio[: 5 * 640], frontal=True)
+    with torch.no_grad():
+        yaw, pitch, _ = FaceReader.from_pretrained("face-reader")(frames).pose.abs().mean(0)
+    assert yaw < 3 and pitch < 3
 
 
 def test_a_video_of_a_picture_and_somebody_elses_lips(tmp_path: Path) -> None:

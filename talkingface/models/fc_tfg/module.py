@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +33,13 @@ from talkingface.models.components.vgg import VGG19Features
 from talkingface.models.conversion import Rule, convert_state_dict
 from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.inversion.taught import TaughtInversion
-from talkingface.models.experts.recognition import IdentityName, open_identity
+from talkingface.models.experts.recognition import IDENTITY_NETWORKS, IdentityName, open_identity
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
 from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import evaluating, held, parameter_groups
-from talkingface.models.transfer import require_discriminator, transfer, transfer_players
+from talkingface.models.transfer import require_discriminator, transfer
 from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
@@ -189,6 +189,8 @@ class FCTFG(TalkingFaceModule):
         self.save_hyperparameters()
         check_option("discriminator", discriminator, ("image", "video"))
         check_option("perceptual", perceptual, (*_TRUNKS, "vgg19"))
+        check_option("orthogonality", orthogonality, (*get_args(OrthogonalityForm), "none"))
+        check_option("identity", identity, IDENTITY_NETWORKS)
         if mouth_weight and mouth_box is None:
             raise ValueError(f"mouth_weight={mouth_weight} needs mouth_box: give the mouth's box.")
         if not 0 <= mute < 1:
@@ -258,11 +260,13 @@ class FCTFG(TalkingFaceModule):
                 AlexNet's.
             vgg: torchvision's VGG-19 weights, for ``perceptual="vgg19"``.
             audio: Wav2Lip's released ``wav2lip.pth``, for the audio encoder.
-            stylegan2: Folder of a trained StyleGAN2, for the discriminator.
+            stylegan2: Folder of a trained StyleGAN2, for the discriminator, which begins anew where
+                it judges more than one frame at once.
             taught: Folder of a trained
                 :class:`~talkingface.models.experts.inversion.taught.TaughtInversion`, for
                 ``reading_weight``.
-            model: Folder of a trained FCTFG, with its discriminator where there is one.
+            model: Folder of a trained FCTFG, with its discriminator where there is one. Temporal
+                fusion of another kind, and a discriminator of another number of frames, begin anew.
 
         Raises:
             FileNotFoundError: If there is nothing at a path.
@@ -270,7 +274,7 @@ class FCTFG(TalkingFaceModule):
         """
         parts = cast(Any, self.networks)
         if model is not None:
-            transfer_players(model, self)
+            self._go_on_from(model)
         if inversion is not None:
             stage = load_pretrained(inversion, Inversion)
             networks = stage.networks
@@ -291,7 +295,7 @@ class FCTFG(TalkingFaceModule):
             if not isinstance(getattr(painter, "discriminator", None), StyleGAN2Discriminator):
                 raise ValueError(f"{stylegan2} has no StyleGAN2 discriminator.")
             require_discriminator(painter, stylegan2)
-            transfer(painter.discriminator.state_dict(), self.discriminator, str(stylegan2))
+            self._take_discriminator(painter.discriminator, stylegan2)
         if taught is not None:
             self._fixed["taught"] = load_pretrained(taught, TaughtInversion)
             require_discriminator(self._fixed["taught"], taught)
@@ -305,6 +309,29 @@ class FCTFG(TalkingFaceModule):
             self._fixed["vgg19"] = VGG19Features(vgg)
         self.restart_average()
         return self
+
+    def _go_on_from(self, path: str | Path) -> None:
+        """Take a saved FCTFG's weights; what an ablation of Table 3 exchanges begins anew."""
+        other: Any = load_pretrained(path, FCTFG)
+        state, own = other.inference_networks.state_dict(), self.networks.state_dict()
+        if other.hparams["temporal"] != self.hparams["temporal"]:
+            log.warning("%s has another temporal fusion: this one begins anew", path)
+            state = {name: state[name] for name in state if not name.startswith("temporal.")}
+            state |= {name: own[name] for name in own if name.startswith("temporal.")}
+        transfer(state, self.networks, str(path))
+        if other.lacks_discriminator:
+            log.info("%s was saved without its discriminator: this one begins anew", path)
+        else:
+            self._take_discriminator(other.discriminator, path)
+
+    def _take_discriminator(self, other: StyleGAN2Discriminator, path: str | Path) -> None:
+        """Take a discriminator's weights, unless it judges another number of frames at once."""
+        theirs, own = (x.from_rgb.weight.shape[1] for x in (other, self.discriminator))
+        if theirs == own:
+            transfer(other.state_dict(), self.discriminator, str(path))
+        else:
+            message = "the discriminator of %s sees %d channels, this one %d: it begins anew"
+            log.warning(message, path, theirs, own)
 
     def on_fit_start(self) -> None:
         """Bring the frozen networks of the losses to the device.
@@ -323,7 +350,13 @@ class FCTFG(TalkingFaceModule):
                 "--init.taught runs/taught_last/model, or set the weight to 0."
             )
         if self.identity_weight and "identity" not in self._fixed:
-            self._fixed["identity"] = IdentityLoss(open_identity(self.identity))
+            try:
+                self._fixed["identity"] = IdentityLoss(open_identity(self.identity))
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f"{error}: --init.identity FILE, --model.identity identity-reader, or "
+                    "--model.identity_weight 0"
+                ) from error
         if self.perceptual_weight and self.perceptual not in self._fixed:
             if self.perceptual in _TRUNKS:
                 net, url = _TRUNKS[self.perceptual]
@@ -503,11 +536,12 @@ class FCTFG(TalkingFaceModule):
         if audio is None and not length:
             raise ValueError("audio is missing: give FCTFG speech, or a video of it as driving.")
         total = length if audio is None else frame_count(audio)
-        layers = len(networks.motion_layers)
         if pose is not None:
             pose = self._read_codes(pose, networks)
         codes = networks.encode(source).mean(0, keepdim=True)
-        still = networks.encode(self._hide(source) if audio is not None else source)
+        # The canonical face is the front: every moved layer has a part in how a head is turned.
+        shown = self.canonical(source) if frontal else source
+        still = networks.encode(self._hide(shown) if audio is not None else shown)
         still = still.mean(0, keepdim=True)[:, networks.motion_layers]
 
         def motion(start: int, stop: int) -> Tensor:
@@ -523,11 +557,7 @@ class FCTFG(TalkingFaceModule):
                 driven = pose[ping_pong(start, stop, len(pose))].to(still)[None]
             else:
                 driven = still[:, None].expand(-1, stop - start, -1, -1)
-            made = networks.motion_code(driven, mel)
-            if frontal:  # the canonical pose is that without motion; lips are left to the sound
-                silent = [index for index in range(layers) if index not in networks.motion.heard]
-                made[:, :, silent] = 0
-            return made
+            return networks.motion_code(driven, mel)
 
         canonical = networks.canonical_code(codes)
         for moved in self._fuse(networks, codes, canonical, motion, total, chunk):
