@@ -17,7 +17,7 @@ from talkingface.data.synthetic.face import Identity, express, landmarks, place,
 from talkingface.data.synthetic.frames import SCENE, RandomFaceDataModule, RandomFaces
 from talkingface.metrics.probe import VerificationAUC, pair_cosines
 from talkingface.models.bundled import bundled_names, find_bundled
-from talkingface.models.experts.readers import FaceReader, IdentityReader
+from talkingface.models.experts.readers import FaceReader, IdentityReader, Reading
 from talkingface.models.experts.readers.augmentation import degrade, reframe, spoil
 from talkingface.models.experts.readers.face import landmark_distances, mirror
 from tests.models.tiny import FACE_READER, IDENTITY_READER, fit, loader, seed
@@ -87,6 +87,16 @@ def test_landmarks_come_in_pixels_of_the_frames() -> None:
         first, second = reader(small), reader(small.repeat_interleave(2, 2).repeat_interleave(2, 3))
     # The middle of pixel x becomes 2 x + 0.5; scaling down blurs a little.
     torch.testing.assert_close(second.landmarks, 2 * first.landmarks + 0.5, rtol=0, atol=0.1)
+
+
+def test_brows_are_read_by_how_far_they_are_above_the_eyes() -> None:
+    """Exact landmarks tell how far brows are raised, whatever head and lids do meanwhile."""
+    for person in PEOPLE["test"][:3]:
+        clip = make_clip(person, seconds=4.0)
+        nothing = torch.zeros(len(clip))
+        reading = Reading(clip.landmarks(96), clip.pose[:, :3], clip.gaze, *[nothing] * 3)
+        assert clip.pose[:, :3].std(0).max() > 3
+        assert torch.corrcoef(torch.stack([reading.brow, clip.brow]))[0, 1] > 0.95
 
 
 def test_closed_eyes_say_little_of_gaze() -> None:

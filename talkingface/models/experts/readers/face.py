@@ -44,6 +44,19 @@ class Reading(NamedTuple):
         """What moves, (N, 7): a column for each of :data:`MOTIONS`, in these units."""
         return torch.cat([self.pose, self.gaze, self.blink[:, None], self.opening[:, None]], 1)
 
+    @property
+    def brow(self) -> Tensor:
+        """Height of the brows above the corners of the eyes, (N,), by the length of the nose.
+
+        It shrinks with the nose as a head nods, so that their ratio tells how far brows are raised.
+        """
+        points = self.landmarks
+        across = points[:, 45] - points[:, 36]
+        up = F.normalize(torch.stack([across[:, 1], -across[:, 0]], 1), dim=1)
+        brows, corners = points[:, 17:27].mean(1), points[:, [36, 39, 42, 45]].mean(1)
+        nose = points[:, 27:31].mean(1) - points[:, 33]
+        return ((brows - corners) * up).sum(1) / (nose * up).sum(1)
+
 
 class FaceReader(Reader):
     r"""Read landmarks, head pose, gaze, blink and mouth opening of the synthetic corpus's faces.
