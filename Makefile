@@ -7,10 +7,10 @@ INSTALLED := .venv/installed
 INSTALLED_DOCS := .venv/installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train fc_tfg test check docs bench weights alexnet vgg16 clean
+.PHONY: help demo train fc_tfg fc_tfg_stages test check docs bench weights alexnet vgg16 clean
 
 help:
-	@echo "make demo [SOURCE=photo] [AUDIO=speech] [DRIVING=clip] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | test | check | docs | bench | weights | alexnet | vgg16 | clean"
+	@echo "make demo [SOURCE=photo] [AUDIO=speech] [DRIVING=clip] | train CLIPS=folder [SIZE=tiny|paper] | fc_tfg | fc_tfg_stages [SIZE=paper DATA=folder ARCFACE=file] | test | check | docs | bench | weights | alexnet | vgg16 | clean"
 
 # A stamp is written only after its install has succeeded, and is void when the requirements change.
 $(INSTALLED): setup.cfg pyproject.toml
@@ -59,6 +59,23 @@ fc_tfg: $(INSTALLED) alexnet
 		--init.model runs/fc_tfg_second/model --init.taught runs/taught_last/model \
 		--init.lpips weights/alexnet.pth --model.reading_weight 1.0 \
 		--data.seed 3 --data.identities 300 --data.windows_per_clip 24
+
+# The paper's own stages of FC-TFG in a row; the model is runs/fc_tfg/model. On drawn people, or with
+# SIZE=paper on DATA, a folder of prepared clips in VoxCeleb2's layout; ARCFACE is model_ir_se50.pth.
+PAPER := $(filter paper,$(SIZE))
+STAGE_DATA = $(if $(PAPER),--data.root "$(DATA)")
+fc_tfg_stages: $(INSTALLED) alexnet $(if $(PAPER),vgg16)
+	@test -z "$(PAPER)" || test -n "$(DATA)" -a -n "$(ARCFACE)" || { \
+		echo "give clips and ArcFace: make fc_tfg_stages SIZE=paper DATA=folder ARCFACE=model_ir_se50.pth"; exit 2; }
+	$(BIN)/talkingface fit --config experts/stylegan2_$(SIZE) $(STAGE_DATA)
+	$(BIN)/talkingface fit --config experts/inversion_$(SIZE) $(STAGE_DATA) --init.stylegan2 runs/stylegan2/model \
+		--init.alexnet weights/alexnet.pth --model.lpips_weight 0.8 \
+		$(if $(PAPER),--init.trunk "$(ARCFACE)" --init.identity "$(ARCFACE)")
+	$(BIN)/talkingface fit --config experts/sync_$(SIZE) $(STAGE_DATA)
+	$(BIN)/talkingface fit --config fc_tfg/$(if $(PAPER),main_paper,eq9_tiny) $(STAGE_DATA) \
+		--init.inversion runs/inversion/model --init.stylegan2 runs/stylegan2/model \
+		--init.sync runs/sync_expert/model --init.lpips weights/$(if $(PAPER),vgg16,alexnet).pth \
+		$(if $(PAPER),--init.identity "$(ARCFACE)" $(if $(WAV2LIP),--init.audio "$(WAV2LIP)"))
 
 # One thread per worker: the tests are many small computations.
 test: $(INSTALLED)
