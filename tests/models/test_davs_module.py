@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -334,6 +336,38 @@ def test_the_leak_probe_looks_at_clips_from_all_over() -> None:
         (words[6], "train"),
         (words[9], "test"),
     ]
+
+
+def validate_in_two(model: Any) -> dict[str, float]:
+    """Scores of two processes; who waits for the other for a minute gives up."""
+    pair = DDPStrategy(start_method="spawn", timeout=timedelta(minutes=1))
+    quiet = trainer(devices=2, strategy=pair)
+    return dict(quiet.validate(model, loader(12, 2), verbose=False)[0])
+
+
+@pytest.mark.ddp
+def test_two_processes_find_the_leaks_of_one() -> None:
+    model = DAVS_MAIN.responsive()
+    one = trainer().validate(model, loader(12, 4), verbose=False)[0]
+    two = validate_in_two(model)
+    for name in ("leak_accuracy", "leak_chance", "verification_auc"):
+        assert two[f"val/{name}"] == pytest.approx(one[f"val/{name}"]), name
+    # Of every second clip, so that each process has some to learn from or to test on.
+    assert "val/leak_accuracy" in validate_in_two(DAVS_MAIN.responsive(leak_clips=6))
+
+
+class HalfBlind(DAVS):
+    """The second process has nothing to give to the leak probe."""
+
+    def _probe(self, networks: Any, video: Tensor, words: Tensor) -> None:
+        if self.global_rank == 0:
+            super()._probe(networks, video, words)
+
+
+@pytest.mark.ddp
+def test_a_process_without_clips_to_probe_does_not_stop_the_other() -> None:
+    scores = validate_in_two(HalfBlind(**DAVS_MAIN.sizes))
+    assert "val/psnr" in scores and "val/leak_accuracy" not in scores
 
 
 @pytest.mark.parametrize(

@@ -535,26 +535,28 @@ class DAVS(TalkingFaceModule):
     def _probe(self, networks: DAVSNetworks, video: Tensor, words: Tensor) -> None:
         """Give one clip in so many to the leak probe, by turns to learn from and to test on.
 
-        Corpora are sorted by word: the first clips would have but a few of the words.
+        Corpora are sorted by word: the first clips would have but a few of the words. Each rank
+        counts its own clips, so that all of them have some; turns go round the ranks.
         """
         trainer = self.trainer
         loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
         every = max(1, math.ceil(len(loader.dataset) / self.leak_clips))
         for clip, word in zip(video, words, strict=True):
-            turn, rest = divmod(self._seen * trainer.world_size + self.global_rank, every)
+            turn, rest = divmod(self._seen, every)
             self._seen += 1
             if rest == 0:
                 vectors, _ = networks.person_encoder(clip)
-                split: Literal["train", "test"] = "test" if turn % 2 else "train"
+                tested = (turn * trainer.world_size + self.global_rank) % 2
+                split: Literal["train", "test"] = "test" if tested else "train"
                 self.leak_probe.update(vectors.flatten()[None].float(), word[None], split)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics against the count of updates."""
         super().on_validation_epoch_end()
         scores = dict(self.video_metrics.compute())
-        if (leak := value_of(self.leak_probe)) is not None:
+        if (leak := value_of(self, self.leak_probe)) is not None:
             scores |= {f"val/{name}": value for name, value in leak.items()}
-        if (area := value_of(self.verification)) is not None:
+        if (area := value_of(self, self.verification)) is not None:
             scores["val/verification_auc"] = area
         self.log_dict(scores)
         reset_metrics(self.video_metrics, self.leak_probe, self.verification)

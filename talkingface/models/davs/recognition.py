@@ -211,13 +211,13 @@ class DAVSRecognition(AdversarialModule):
         """Log what was measured against the count of updates."""
         scores: dict[str, Tensor] = {}
         for name, accuracy in self.accuracies.items():
-            if accuracy.update_called:
-                scores[f"val/{name}_accuracy"] = accuracy.compute()["top1"]
+            if (value := value_of(self, accuracy)) is not None:
+                scores[f"val/{name}_accuracy"] = value["top1"]
         for name, retrieval in self.retrievals.items():
             pairs = sum(len(rows) for rows in retrieval.queries) * self.trainer.world_size
             retrieval.ks = (1, 10) if pairs >= 10 else (1,)
             scores |= {f"val/{name}_{key}": value for key, value in retrieval.compute().items()}
-        if (area := value_of(self.verification)) is not None:
+        if (area := value_of(self, self.verification)) is not None:
             scores["val/verification_auc"] = area
         self.log_dict(scores, prog_bar=True)
         self.log("step", float(self.updates))

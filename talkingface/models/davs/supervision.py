@@ -129,10 +129,15 @@ def supervise(
     return losses
 
 
-def value_of(metric: Metric) -> Any:
-    """A metric's value, or None where what it was given, on all ranks, says nothing."""
+def value_of(module: Any, metric: Metric) -> Any:
+    """A metric's value, or None where what it was given, on all ranks, says nothing.
+
+    To compute is to gather from all ranks: they must all do it, or none where one has nothing.
+    """
+    if not module.trainer.strategy.reduce_boolean_decision(bool(metric.update_called)):
+        return None
     try:
-        return metric.compute() if metric.update_called else None
+        return metric.compute()
     except ValueError:
         return None
 
