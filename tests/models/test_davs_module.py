@@ -266,6 +266,23 @@ def test_each_direction_of_disentangling_teaches_its_own_encoder() -> None:
         assert stands not in moved
 
 
+def test_each_encoder_sees_all_its_pictures_at_once() -> None:
+    seed(0)
+    model, batch = DAVS_MAIN(), batch_of(4)
+    counters = {
+        name: value
+        for name, value in model.networks.named_buffers()
+        if name.endswith("num_batches_tracked") and not name.startswith("decoder")
+    }
+    convolution, norm = model.networks.person_encoder.stem.a
+    seen = torch.cat([batch["source"][:, 0], batch["video"].flatten(0, 1), batch["faces"]])
+    with torch.no_grad():
+        mean = convolution((seen + 1) / 2).mean((0, 2, 3))
+    model.train().generate(batch)
+    assert {int(value) for value in counters.values()} == {1}
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+
+
 def test_words_leak_from_maps_as_released() -> None:
     model = still(leak="maps")
     outputs = model.generate(batch_of(4))

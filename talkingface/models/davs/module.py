@@ -393,31 +393,42 @@ class DAVS(TalkingFaceModule):
             # Nothing looks at whole words: most of a short run's time would go into the rest.
             frames, run = frames[run], slice(None)
         mfcc = self.front_end(batch["audio"])[:, frames]
-        visual, audio = networks.lips(driving[:, frames]), networks.sound(mfcc)
-        vector, maps = networks.person_encoder(photo)
-        outputs = {
+        lips, pictures = {"own": driving[:, frames].flatten(0, 1)}, {"photo": photo}
+        outputs: Tensors = {}
+        if self.hide_words:
+            pictures["leaking"] = self._successive(video).flatten(0, 1)
+        if self.hide_persons or self.person_weight:
+            faces, outputs["identity"] = labelled_faces(batch)
+            if self.hide_persons:
+                lips["leaking"] = unit_range(faces)
+            if self.person_weight:
+                pictures["labelled"] = unit_range(faces)
+        # One pass of each encoder: its statistics are then those of all that it sees.
+        codes = _part(networks.lip_encoder(torch.cat([*lips.values()])), lips)
+        vectors, maps = networks.person_encoder(torch.cat([*pictures.values()]))
+        people = _part(vectors, pictures)
+        visual, audio = codes["own"].unflatten(0, (-1, len(frames))), networks.sound(mfcc)
+        vector, maps_of_photo = people["photo"], [level[: len(photo)] for level in maps]
+        outputs |= {
             "photo": photo,
             "target": video[:, frames][:, run],
             "mfcc": mfcc[:, run],
             "visual": visual,
             "audio": audio,
-            "from_audio": networks.paint(vector, maps, audio[:, run], photo),
-            "from_video": networks.paint(vector, maps, visual[:, run], photo),
+            "from_audio": networks.paint(vector, maps_of_photo, audio[:, run], photo),
+            "from_video": networks.paint(vector, maps_of_photo, visual[:, run], photo),
         }
         if self.hide_words:
-            outputs["leaking_words"] = self._person_codes(networks, video)
-        if self.hide_persons or self.person_weight:
-            faces, outputs["identity"] = labelled_faces(batch)
-            faces = unit_range(faces)
-            if self.hide_persons:
-                outputs["leaking_persons"] = networks.lip_encoder(faces)
-            if self.person_weight:
-                codes, _ = networks.person_encoder(faces)
-                outputs["people"] = networks.person_classifier(codes)
+            betraying = people if self.leak == "vectors" else _part(maps[1], pictures)
+            outputs["leaking_words"] = betraying["leaking"].unflatten(0, (-1, self.leak_frames))
+        if self.hide_persons:
+            outputs["leaking_persons"] = codes["leaking"]
+        if self.person_weight:
+            outputs["people"] = networks.person_classifier(people["labelled"])
         return outputs
 
-    def _person_codes(self, networks: DAVSNetworks, video: Tensor) -> Tensor:
-        """Person codes of successive frames, in which no word is to be found."""
+    def _successive(self, video: Tensor) -> Tensor:
+        """Successive frames (B, leak_frames, 3, H, W), whose person codes shall hold no word."""
         available, count = video.shape[1], self.leak_frames
         if available < count:
             raise ValueError(
@@ -426,10 +437,7 @@ class DAVS(TalkingFaceModule):
             )
         room = available - count + 1
         first = int(torch.randint(room, ())) if self.training else (room - 1) // 2
-        part = video[:, first : first + count]
-        vectors, maps = networks.person_encoder(part.flatten(0, 1))
-        codes = vectors if self.leak == "vectors" else maps[1]  # a quarter of the size
-        return codes.unflatten(0, part.shape[:2])
+        return video[:, first : first + count]
 
     def _judge(self, name: str, frames: Tensor, mfcc: Tensor) -> list[Tensor]:
         """Patch and joint logits of one discriminator on frames (B, n, 3, H, W)."""
@@ -626,6 +634,11 @@ class DAVS(TalkingFaceModule):
         return [
             torch.optim.Adam(part, self.lr) for part in (trained, self.discriminator.parameters())
         ]
+
+
+def _part(joined: Tensor, parts: Tensors) -> Tensors:
+    """Take apart what was computed of the parts one after the other."""
+    return dict(zip(parts, joined.split([len(part) for part in parts.values()]), strict=True))
 
 
 def _find_checkpoint(path: Path) -> Path:
