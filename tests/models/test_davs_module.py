@@ -395,6 +395,7 @@ def test_a_process_without_clips_to_probe_does_not_stop_the_other() -> None:
         ({"disentangle": "word"}, "disentangle must be one of words, persons"),
         ({"contrastive_form": "square"}, "contrastive_form must be one of distance, squared"),
         ({"person_backbone": "maxxout"}, "person_backbone must be one of maxout, vggm"),
+        ({"person_stages": [*4 * [[8]], [16]]}, "5 person_stages bring 32 px to a pixel"),
         ({"finetune_steps": 1, "decoder_blocks": 5 * [[1, 4]]}, "begins with 2 px or more"),
     ],
 )
