@@ -38,6 +38,7 @@ from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
     labelled_faces,
+    report_accumulation,
     spread_frames,
     supervise,
     unit_range,
@@ -119,6 +120,8 @@ class DAVS(TalkingFaceModule):
         leak: Whether words are looked for in the person ``"vectors"``, as in the paper, or, as
             released, in the encoder's first ``"maps"``.
         word_weight: Weight of the word classification of each modality.
+        shared_classifier: One word classifier for both modalities, or one for each, as in the stage
+            that it starts from.
         contrastive_weight: Weight of the contrastive loss.
         contrastive_form: ``"distance"``, eq. 1, ``"squared"`` as released, or ``"ranking"``.
         contrastive_margin: Its margin.
@@ -197,6 +200,7 @@ class DAVS(TalkingFaceModule):
         disentangle_weight: float = 2000.0,
         leak: Literal["vectors", "maps"] = "vectors",
         word_weight: float = 1.0,
+        shared_classifier: bool = True,
         contrastive_weight: float = 1.0,
         contrastive_form: MarginForm = "distance",
         contrastive_margin: float = 1.0,
@@ -272,6 +276,7 @@ class DAVS(TalkingFaceModule):
             audio_channels=audio_channels,
             word_frames=word_frames,
             word_hidden=word_hidden,
+            shared_classifier=shared_classifier,
         )
         adversaries: dict[str, nn.Module] = {"domain": DomainDiscriminator(dim)}
         for name, frames in (("frame", 1), ("sequence", sequence_frames)):
@@ -352,15 +357,9 @@ class DAVS(TalkingFaceModule):
             transfer(state, shared, str(model))
         if recognition is not None:
             stage = load_pretrained(recognition, DAVSRecognition)
-            names = ["person_encoder", "lip_encoder", "audio_encoder"]
-            names += ["word_classifier", "person_classifier"]
-            parts = nn.ModuleDict({name: self.networks.get_submodule(name) for name in names})
-            state = {
-                key: value
-                for key, value in stage.inference_networks.state_dict().items()
-                if key.split(".")[0] in names
-            }
-            transfer(state, parts, str(recognition))
+            parts = nn.ModuleDict(dict(self.networks.named_children()))
+            del parts["decoder"]
+            transfer(stage.inference_networks.state_dict(), parts, str(recognition))
             domain = self.discriminator["domain"]
             transfer(stage.discriminator.state_dict(), domain, str(recognition))
         self.restart_average()
@@ -369,12 +368,7 @@ class DAVS(TalkingFaceModule):
     def on_fit_start(self) -> None:
         """Say once what accumulation does to the contrastive loss."""
         super().on_fit_start()
-        if self.accumulate > 1 and self.contrastive_weight:
-            log.info(
-                "accumulate=%d: the contrastive loss sees the clips of one batch at a time, so it "
-                "has fewer negatives than a larger batch.",
-                self.accumulate,
-            )
+        report_accumulation(self)
 
     # -------------------------------------------------------------------------------- training
 
