@@ -1,5 +1,6 @@
 """DAVS as a module: the released checkpoint and options, its losses, its stages, its two ways."""
 
+import copy
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -92,28 +93,35 @@ def test_released_checkpoint_gives_the_authors_frames(released: Any) -> None:
 
 
 def test_fine_tuning_follows_the_released_script(released: Any) -> None:
-    photo = image("davs_e2e/A")
+    networks = copy.deepcopy(released.networks).double()
+    photo, mouth = image("davs_e2e/A").double(), released.mouth.double()
     windows = normal("davs_e2e/mfcc", 3, 1, 1, 20, 12, scale=3)[:, 0, 0]
     with torch.no_grad():
-        words = released.networks.audio_encoder(windows)
-    tuned, losses = fine_tune(released.networks, photo, words[[0, 1, 2, 0, 1]], released.mouth)
+        words = networks.audio_encoder(windows.double())
+    tuned, losses = fine_tune(networks, photo, words[[0, 1, 2, 0, 1]], mouth)
     wanted, _ = fill.expected(FIXTURES, "davs_e2e_finetune_audio", "losses")
-    # New optimizers step by the gradient's sign: a change of 1e-7 in the photo moves the last loss
-    # by 2 %. In double precision ours stay within 1.3 % of the script's.
-    np.testing.assert_allclose(losses[:2], wanted[:2], rtol=1e-3)
-    np.testing.assert_allclose(losses, wanted, rtol=0.05)
+    # New optimizers step by the gradient's sign, also where it is rounding alone: a change of 1e-7
+    # in the photo moves the losses from the third on by up to 4 %. Half the rate moves the second
+    # by 3 %.
+    for loss, value, tolerance in zip(losses, wanted, (1e-6, 2e-3, 0.03, 0.03, 0.05), strict=True):
+        assert loss == pytest.approx(value, rel=tolerance)
     mean = "stem.a.1.running_mean"
-    first = tuned.person_encoder.get_buffer(mean)
-    check(first, "davs_e2e_finetune_audio", "id_bn_mean_after", tolerance=0.02)
-    with torch.no_grad():
-        vector, maps = tuned.person_encoder(photo)
-        frame = tuned.paint(vector, maps, 1.5 * words[:1, None], photo)[0]
+    moved = tuned.person_encoder.get_buffer(mean)
+    check(moved, "davs_e2e_finetune_audio", "id_bn_mean_after", tolerance=0.01)
+    assert (networks.person_encoder.get_buffer(mean) - moved).abs().max() > 0.5
+    frames = []
+    for parts in (networks, tuned):
+        with torch.no_grad():
+            vector, maps = parts.person_encoder(photo)
+            painted = parts.paint(vector, maps, 1.5 * words[:1, None], photo)
+        frames.append(painted.flatten()[::11].numpy())
+    before, after = frames
     wanted, _ = fill.expected(FIXTURES, "davs_e2e_finetune_audio", "image_after")
-    error = np.abs(frame.flatten()[::11].numpy() - wanted).mean()
-    # 0.09 apart are two runs of ours with that change, 0.16 no fine-tuning; and ours is 0.134 away
-    # on processors without AVX-512.
-    assert error < 0.15
-    assert not released.networks.person_encoder.get_buffer(mean).equal(first)
+    # How alike the changes of the frame are: 0.5 to 0.9 after such a change of the photo, 0.3 with
+    # the statistics of eval mode.
+    change, other = after - before, wanted - before
+    cosine = change @ other / np.linalg.norm(change) / np.linalg.norm(other)
+    assert cosine > 0.4
 
 
 def test_released_options_are_set(released: Any) -> None:
