@@ -164,13 +164,13 @@ def test_read_words(
     (tmp_path / "clips" / "words.csv").write_text("\n".join(lines))
     data = WordClipsDataModule(str(tmp_path / "clips"), size=32, frames=4, val_fraction=0.4)
     measured = trainer().validate(model, data, verbose=False)[0]
-    ways = ("visual_accuracy", "audio_accuracy", "combined_accuracy")
-    ways += ("video_to_audio_r@1", "audio_to_video_r@1")
+    ways = ["visual_accuracy", "audio_accuracy", "combined_accuracy"]
+    ways += ["video_to_audio_r@1", "audio_to_video_r@1"]
     wanted = [(100 if "accuracy" in way else 1) * measured[f"val/{way}"] for way in ways]
     assert 0 < wanted[0] < 100
 
     folder = model.save_pretrained(tmp_path / "model", word_names=names)
-    arguments = (folder, tmp_path / "clips", "--frames", 4, "--val-fraction", 0.4)
+    arguments = (folder, tmp_path / "clips", "--frames", 4, "--val-fraction", "0.4")
     run("read_words.py", *arguments, monkeypatch=monkeypatch)
     _, everything, *parts = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in parts] == ["letters", "others"]
