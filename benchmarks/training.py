@@ -1,10 +1,10 @@
-"""Time training updates of a method, both players, in bfloat16 against float32.
+"""Time training updates of every method, both players, in bfloat16 against float32.
 
 Prints frames per second and their ratio to float32's, on random batches: loading is not measured.
 The feature networks of perceptual losses compute with random weights; FC-TFG compares identities
 with the package's reader.
 
-    python benchmarks/training.py --method davs --size tiny --batch 8
+    python benchmarks/training.py --size tiny
     python benchmarks/training.py --method pc_avs --size paper --batch 16
     python benchmarks/training.py --method fc_tfg --size tiny --batch 2
 """
@@ -23,17 +23,18 @@ import yaml
 from torch.utils.data import DataLoader
 from torchvision.models import alexnet, vgg16
 
-from talkingface import DAVS, FCTFG, PCAVS
+from talkingface import DAVS, FCTFG, PCAVS, DAVSRecognition
 from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME
 from talkingface.models.components.vgg import VGG19Features
 from talkingface.training import CONFIGS
 
-METHODS: dict[str, tuple[Any, int]] = {
-    "davs": (DAVS, 25),
-    "pc_avs": (PCAVS, 1),
-    "fc_tfg": (FCTFG, 5),
+METHODS: dict[str, tuple[Any, str, int]] = {
+    "davs_recognition": (DAVSRecognition, "davs/recognition", 25),
+    "davs": (DAVS, "davs/main", 25),
+    "pc_avs": (PCAVS, "pc_avs/main", 1),
+    "fc_tfg": (FCTFG, "fc_tfg/main", 5),
 }
-"""Classes, and frames of a window."""
+"""Classes, their configurations, and frames of a window."""
 WARM_UP = 3
 
 
@@ -81,7 +82,7 @@ def give_experts(model: Any, folder: Path) -> None:
 def rate(method: str, options: dict[str, Any], precision: Any, batch: int, updates: int) -> float:
     """Frames per second of training in one precision, with so many windows in a batch."""
     pl.seed_everything(0, verbose=False)
-    cls, frames = METHODS[method]
+    cls, _, frames = METHODS[method]
     model = cls(**options)
     items: Any = [item(model.image_size, frames)] * (batch * (WARM_UP + updates))
     clock = Clock()
@@ -104,24 +105,25 @@ def rate(method: str, options: dict[str, Any], precision: Any, batch: int, updat
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", choices=METHODS, default="pc_avs")
+    parser.add_argument("--method", choices=METHODS, help="(default: all)")
     parser.add_argument("--size", choices=["tiny", "paper"], default="tiny")
-    parser.add_argument("--batch", type=int, default=8, help="windows per update")
+    parser.add_argument("--batch", type=int, default=4, help="windows per update")
     parser.add_argument("--updates", type=int, default=5)
     args = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    config = yaml.safe_load((CONFIGS / args.method / f"main_{args.size}.yaml").read_text())
-    options = config["model"]["init_args"]
-    if args.method == "fc_tfg":
-        options["identity"] = "identity-reader"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    print(f"{device}, {args.method}, size {args.size}, {args.batch} windows per update")
-    plain = 0.0
-    for precision in ("32-true", "bf16-mixed"):
-        measured = rate(args.method, options, precision, args.batch, args.updates)
-        plain = plain or measured
-        print(f"{precision:10}  {measured:8.1f} frames/s  {measured / plain:5.2f}", flush=True)
+    for method in [args.method] if args.method else METHODS:
+        config = yaml.safe_load((CONFIGS / f"{METHODS[method][1]}_{args.size}.yaml").read_text())
+        options = config["model"]["init_args"]
+        if method == "fc_tfg":
+            options["identity"] = "identity-reader"
+        print(f"{device}, {method}, size {args.size}, {args.batch} windows per update")
+        plain = 0.0
+        for precision in ("32-true", "bf16-mixed"):
+            measured = rate(method, options, precision, args.batch, args.updates)
+            plain = plain or measured
+            print(f"{precision:10}  {measured:8.1f} frames/s  {measured / plain:5.2f}", flush=True)
 
 
 if __name__ == "__main__":

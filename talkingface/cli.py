@@ -1,12 +1,13 @@
 """The command ``talkingface``: train, prepare data, convert checkpoints, and generate videos."""
 
 import argparse
+import json
 import logging
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import talkingface
 
@@ -150,6 +151,13 @@ def _parser() -> Parser:
         "--chunk", type=int, default=8, help="frames at a time (default: %(default)s)"
     )
     generate.add_argument("--method", help="package.module:Class of a model of your own")
+    generate.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hyperparameters of the model to replace, such as finetune_steps=5 of davs",
+    )
     generate.set_defaults(run=_generate)
 
     compare = commands.add_parser("compare", help="measure models on the same clips")
@@ -328,6 +336,7 @@ def _generate(options: argparse.Namespace) -> int:
         read_rows(options.list)
     else:
         check_job(job)
+    overrides = dict(parse_setting(word) for word in options.set)
     generator = VideoGenerator(
         options.model,
         options.device,
@@ -336,6 +345,7 @@ def _generate(options: argparse.Namespace) -> int:
         options.crop,
         options.face,
         options.chunk,
+        overrides,
     )
     if options.list:
         made, failed = generator.generate_all(options.list, options.side_by_side)
@@ -343,6 +353,25 @@ def _generate(options: argparse.Namespace) -> int:
         return 2 if failed else 0
     print(generator.generate(job, options.side_by_side, progress=True))
     return 0
+
+
+def parse_setting(word: str) -> tuple[str, Any]:
+    """Name and value of a hyperparameter; what is no JSON is text.
+
+    Raises:
+        ValueError: If there is no value.
+
+    Example:
+        >>> parse_setting("stabilise=true"), parse_setting("gan=none")
+        (('stabilise', True), ('gan', 'none'))
+    """
+    name, equals, text = word.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--set {word} gives no value: write NAME=VALUE.")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
 
 
 def _compare(options: argparse.Namespace) -> int:

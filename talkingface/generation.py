@@ -1,7 +1,7 @@
 """Files in, video out: crop, animate in chunks, and write frame by frame with the sound."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,6 +73,8 @@ class VideoGenerator:
         face: Which face of a picture with several, from left to right, from 0; the largest by
             default. Of a driving clip it is always the largest.
         chunk: Frames that are made at a time.
+        overrides: Hyperparameters to replace where the model is opened, such as the
+            ``finetune_steps`` of DAVS.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -88,11 +90,16 @@ class VideoGenerator:
         crop: Crop = "detect",
         face: int | None = None,
         chunk: int = 8,
+        overrides: Mapping[str, Any] | None = None,
     ) -> None:
         if chunk < 1:
             raise ValueError(f"chunk is {chunk}: make at least 1 frame at a time.")
         self.device, self.precision = open_device(device), precision
-        opened = load_pretrained(model, method) if isinstance(model, str | Path) else model
+        opened = (
+            load_pretrained(model, method, **(overrides or {}))
+            if isinstance(model, str | Path)
+            else model
+        )
         if not isinstance(opened, TalkingFaceModule):
             raise ValueError(
                 f"{model} is a {type(opened).__name__}, which animates no faces: give the model of "

@@ -16,8 +16,9 @@ from talkingface.data.datasets.folder import find_folder_clips
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
 from talkingface.data.preparation import PreparedClip
 from talkingface.data.video import VideoClip, write_image
+from talkingface.generation import VideoGenerator
 from tests.media import sampled, write_media
-from tests.models.tiny import PC_AVS
+from tests.models.tiny import DAVS_MAIN, PC_AVS
 
 
 @pytest.fixture
@@ -57,6 +58,20 @@ def test_generate_takes_every_option(workspace: Path) -> None:
         assert VideoClip(f"{number}.mp4").width == (96 if number == 0 else 32)
 
 
+def test_generate_sets_what_the_model_shall_do(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAVS_MAIN().save_pretrained("davs")
+    opened: list[Any] = []
+    monkeypatch.setattr(
+        VideoGenerator, "generate", lambda self, *_, **__: opened.append(self.model)
+    )
+    arguments = ["generate", "--model", "davs", *GENERATE[3:], *INPUTS, "-o", "out.mp4"]
+    assert main([*arguments, "--set", "finetune_steps=2", "stabilise=true"]) == 0
+    (model,) = opened
+    assert (model.finetune_steps, model.stabilise) == (2, True)
+
+
 def test_list_makes_what_it_can(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("jobs.csv").write_text(
         "source,audio,output\nface.png,speech.wav,a.mp4\nface.png,no.wav,b.mp4\n"
@@ -84,6 +99,8 @@ def test_list_makes_what_it_can(workspace: Path, capsys: pytest.CaptureFixture[s
         ([*GENERATE, *INPUTS, "-o", "out.mp4", "--chunk", "0"], "chunk"),
         ([*GENERATE, *INPUTS, "-o", "out.mp4", "--chunk", "x"], "--chunk"),
         ([*GENERATE[:-1], "warp", *INPUTS, "-o", "out.mp4"], "warp"),
+        ([*GENERATE, *INPUTS, "-o", "out.mp4", "--set", "frontal"], "NAME=VALUE"),
+        ([*GENERATE, *INPUTS, "-o", "out.mp4", "--set", "colour=red"], "'colour'"),
         (["generate", "--model", "no_model", *INPUTS, "-o", "out.mp4"], "no_model"),
         (["prepare", "nowhere", "out"], "nowhere"),
         (["prepare", ".", "out", "--method", "wav2lip"], "wav2lip"),

@@ -20,12 +20,12 @@ from torchvision.models import alexnet
 from torchvision.models.vgg import cfgs, make_layers
 
 import talkingface
-from talkingface import PCAVS, FolderDataModule
+from talkingface import DAVS, PCAVS, FolderDataModule, WordClipsDataModule
 from talkingface.data.batch import to_float
 from talkingface.data.synthetic.dataset import PEOPLE, write_clips
 from talkingface.data.synthetic.frames import RandomFaces
 from talkingface.data.synthetic.writing import write_corpus
-from talkingface.data.video import read_image
+from talkingface.data.video import VideoWriter, read_image
 from talkingface.evaluation.results import COPY, GROUND_TRUTH
 from talkingface.losses import LPIPSLoss
 from talkingface.models.experts.imagenet import VGG16Pool
@@ -38,6 +38,7 @@ from tests.models.tiny import (
     IDENTITY_READER,
     INVERSION,
     PC_AVS,
+    SIZE,
     STYLEGAN2,
     seed,
     trainer,
@@ -148,6 +149,72 @@ def test_davs_supervisions(
     printed = capsys.readouterr().out
     assert "12 clips to learn from, 12 to test on" in printed
     assert f"{np.mean(visual):.1f} ± {np.std(visual, ddof=1):.1f}" in printed
+
+
+def test_read_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = DAVS_RECOGNITION.responsive()
+    names = ["a", "blue", "red"]
+    lines = ["clip,word,start_s,end_s"]
+    for number in range(3):
+        draw = torch.Generator().manual_seed(number)
+        sound = torch.rand(32_000, generator=draw) - 0.5
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        with VideoWriter(tmp_path / "clips" / f"{number}.mp4", 32, 32, audio=sound) as video:
+            video.write(torch.rand(50, 3, 4, 4, generator=draw).repeat(1, 1, 8, 8))
+        lines += [f"{number},{word},{k / 2},{k / 2 + 0.3}" for k, word in enumerate(names)]
+    (tmp_path / "clips" / "words.csv").write_text("\n".join(lines))
+    data = WordClipsDataModule(str(tmp_path / "clips"), size=32, frames=4, val_fraction=0.4)
+    measured = trainer().validate(model, data, verbose=False)[0]
+    ways = ["visual_accuracy", "audio_accuracy", "combined_accuracy"]
+    ways += ["video_to_audio_r@1", "audio_to_video_r@1"]
+    wanted = [(100 if "accuracy" in way else 1) * measured[f"val/{way}"] for way in ways]
+    assert 0 < wanted[0] < 100
+
+    folder = model.save_pretrained(tmp_path / "model", word_names=names)
+    arguments = (folder, tmp_path / "clips", "--frames", 4, "--val-fraction", "0.4")
+    run("read_words.py", *arguments, monkeypatch=monkeypatch)
+    _, everything, *parts = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in parts] == ["letters", "others"]
+    assert everything.startswith("all (3)") or everything.startswith("all (6)")
+    assert [float(x) for x in everything.split()[2:]] == pytest.approx(wanted, abs=0.05)
+    letters, others = ([float(x) for x in row.split()[2:5]] for row in parts)
+    assert (np.array(letters) + 2 * np.array(others)) / 3 == pytest.approx(wanted[:3], abs=0.1)
+
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit):
+        run("read_words.py", *arguments, monkeypatch=monkeypatch)
+    assert "names no words" in capsys.readouterr().err
+
+
+def test_retrieve_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed(0)
+    judge = DAVS_RECOGNITION.responsive().save_pretrained(tmp_path / "judge")
+    models = [DAVS_MAIN().save_pretrained(tmp_path / name) for name in ("one", "two")]
+    arguments = [*models, "--judge", judge, "--people", 2, "--takes", 5]
+
+    def scores() -> list[tuple[str, list[float]]]:
+        run("retrieve_sources.py", *arguments, monkeypatch=monkeypatch)
+        head, _, *rows = capsys.readouterr().out.splitlines()
+        assert head.startswith("10 clips of 2 people")
+        return [(" ".join(row.split()[:-2]), [float(x) for x in row.split()[-2:]]) for row in rows]
+
+    titles = [f"{model} from {way}" for model in models for way in ("sound", "lips")]
+    assert [title for title, _ in scores()] == [*titles, "the first frame, repeated"]
+
+    # A perfect model of lips, which makes the same of every sound: near to one of the ten.
+    def animate(self: DAVS, photo: Any, audio: Any, driving: Any = None) -> Any:
+        return torch.zeros(29, 3, SIZE, SIZE) if driving is None else driving
+
+    monkeypatch.setattr(DAVS, "animate", animate)
+    by_sound, by_lips, *_ = (values for _, values in scores())
+    assert by_lips == [100, 100] and by_sound == [10, 100]
+    with pytest.raises(SystemExit):
+        run("retrieve_sources.py", *arguments[:-1], 4, monkeypatch=monkeypatch)
+    assert "R@10 needs 10 clips" in capsys.readouterr().err
 
 
 def test_measure_leak(

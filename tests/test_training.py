@@ -15,7 +15,7 @@ import talkingface
 from talkingface.cli import main
 from talkingface.data.video import VideoWriter
 from talkingface.models.weights import load_checkpoint_file
-from tests.models.tiny import IDENTITY, PC_AVS, SIZE, SYNC, Tiny
+from tests.models.tiny import DAVS_RECOGNITION, IDENTITY, PC_AVS, SIZE, SYNC, Tiny
 
 PEOPLE = ("anna", "ben")
 
@@ -35,7 +35,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def configure(file: Path, tiny: Tiny, **trainer: Any) -> Path:
     """Write a configuration for a stage at its smallest size, two batches an epoch."""
-    arguments = {key: value for key, value in tiny.sizes.items() if key != "num_identities"}
+    from_data = ("num_identities", "num_words")
+    arguments = {key: value for key, value in tiny.sizes.items() if key not in from_data}
     config = {
         "model": {
             "class_path": f"{tiny.cls.__module__}.{tiny.cls.__name__}",
@@ -64,7 +65,8 @@ def configure(file: Path, tiny: Tiny, **trainer: Any) -> Path:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with a configuration for every stage."""
     monkeypatch.chdir(tmp_path)
-    for name, tiny in (("identity", IDENTITY), ("sync", SYNC), ("main", PC_AVS)):
+    stages = {"identity": IDENTITY, "sync": SYNC, "main": PC_AVS, "words": DAVS_RECOGNITION}
+    for name, tiny in stages.items():
         configure(tmp_path / f"{name}.yaml", tiny, default_root_dir=f"runs/{name}")
     return tmp_path
 
@@ -133,17 +135,26 @@ def test_resumed_run_ends_like_an_uninterrupted_one(workspace: Path, clips: Path
         assert torch.equal(value, in_parts[name]), name
 
 
+@pytest.mark.parametrize(
+    ("stage", "options", "measure"),
+    [("main", [], "val/psnr"), ("words", ["--model.word_weight", "0"], "val/verification_auc")],
+)
 def test_validates_a_checkpoint_and_a_model_folder_alike(
-    workspace: Path, clips: Path, capsys: pytest.CaptureFixture[str]
+    stage: str,
+    options: list[str],
+    measure: str,
+    workspace: Path,
+    clips: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data = ["--config", "main.yaml", "--data.root", str(clips)]
+    data = ["--config", f"{stage}.yaml", "--data.root", str(clips), *options]
     assert main(["fit", *data]) == 0
     tables = []
-    for weights in (["--ckpt_path", "last"], ["--init.model", "runs/main/model"]):
+    for weights in (["--ckpt_path", "last"], ["--init.model", f"runs/{stage}/model"]):
         capsys.readouterr()
         assert main(["validate", *data, *weights]) == 0
         lines = capsys.readouterr().out.splitlines()
-        tables.append([line for line in lines if "val/psnr" in line])
+        tables.append([line for line in lines if measure in line])
     assert len(tables[0]) == 1 and tables[0] == tables[1]
 
 

@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> list[str]:
-    """Load weights strictly, all but classifiers with another number of classes.
+    """Load weights strictly, all but the last layer of classifiers of another number of classes.
+
+    Only that layer can differ in its outputs alone: any other would be followed by one with other
+    inputs, which is an error.
 
     Args:
         state: Weights under the names of ``module``'s own.
@@ -37,10 +40,14 @@ def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> lis
     if missing or unknown:
         raise ValueError(
             f"{source}: weights do not fit {type(module).__name__}: "
-            f"missing {missing[:3]}, unknown {unknown[:3]}; use the same sizes in both stages."
+            f"missing {missing[:3]}, unknown {unknown[:3]}; use the same options in both stages."
         )
     differing = [name for name in own if own[name].shape != state[name].shape]
-    heads = [name for name in differing if any("classifier" in p for p in name.split("."))]
+    heads = [
+        name
+        for name in differing
+        if "classifier" in name and own[name].shape[1:] == state[name].shape[1:]
+    ]
     if other := [name for name in differing if name not in heads]:
         raise ValueError(
             f"{source}: {other[0]} has shape {tuple(state[other[0]].shape)}, expected "
@@ -48,7 +55,14 @@ def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> lis
         )
     module.load_state_dict({**state, **{name: own[name] for name in heads}})
     if heads:
-        log.info("%s: other number of classes, not loaded: %s", source, ", ".join(heads))
+        counts = {
+            name.rpartition(".")[0]: f"{len(state[name])} -> {len(own[name])}" for name in heads
+        }
+        log.warning(
+            "%s: classifiers of another number of classes begin anew: %s",
+            source,
+            ", ".join(f"{layer} ({count})" for layer, count in counts.items()),
+        )
     return heads
 
 

@@ -17,6 +17,8 @@ from talkingface.losses import (
     sum_log_softmax_loss,
     uniform_softmax_loss,
 )
+from talkingface.metrics import Retrieval
+from talkingface.metrics.retrieval import own_ranks
 from tests.fixtures import fill
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -55,6 +57,20 @@ def test_other_losses_are_the_released_ones() -> None:
         real, fake = discriminator_adversarial_loss(judgement, judgement, mode)  # type: ignore[arg-type]
         check(real, f"gan_{name}_real")
         check(fake, f"gan_{name}_fake")
+
+
+def test_retrieval_is_the_released_one() -> None:
+    video, audio = (F.normalize(x, dim=1) for x in features())
+    wanted, _ = fill.expected(FIXTURES, "davs_losses", "l2_sim_matrix")
+    distances = torch.from_numpy(wanted).view(6, 6)
+    ranks = (distances <= distances.diagonal()).sum(0)  # of each sound's own video
+    assert own_ranks(audio, video).tolist() == ranks.tolist() != [1] * 6
+    metric = Retrieval(ks=(1, 5))
+    metric.update(audio, video)
+    values = [float(value) for value in metric.compute().values()]
+    for output in ("L2retrieval", "sentence_to_video"):
+        (r1, r5, *_, median, mean), _ = fill.expected(FIXTURES, "davs_losses", output)
+        assert values == pytest.approx([r1, r5, median, mean])
 
 
 def test_contrastive_loss_is_equation_1() -> None:

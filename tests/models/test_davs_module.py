@@ -1,7 +1,9 @@
 """DAVS as a module: the released checkpoint and options, its losses, its stages, its two ways."""
 
+import copy
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -90,28 +93,35 @@ def test_released_checkpoint_gives_the_authors_frames(released: Any) -> None:
 
 
 def test_fine_tuning_follows_the_released_script(released: Any) -> None:
-    photo = image("davs_e2e/A")
+    networks = copy.deepcopy(released.networks).double()
+    photo, mouth = image("davs_e2e/A").double(), released.mouth.double()
     windows = normal("davs_e2e/mfcc", 3, 1, 1, 20, 12, scale=3)[:, 0, 0]
     with torch.no_grad():
-        words = released.networks.audio_encoder(windows)
-    tuned, losses = fine_tune(released.networks, photo, words[[0, 1, 2, 0, 1]], released.mouth)
+        words = networks.audio_encoder(windows.double())
+    tuned, losses = fine_tune(networks, photo, words[[0, 1, 2, 0, 1]], mouth)
     wanted, _ = fill.expected(FIXTURES, "davs_e2e_finetune_audio", "losses")
-    # New optimizers step by the gradient's sign: a change of 1e-7 in the photo moves the last loss
-    # by 2 %. In double precision ours stay within 1.3 % of the script's.
-    np.testing.assert_allclose(losses[:2], wanted[:2], rtol=1e-3)
-    np.testing.assert_allclose(losses, wanted, rtol=0.05)
+    # New optimizers step by the gradient's sign, also where it is rounding alone: a change of 1e-7
+    # in the photo moves the losses from the third on by up to 4 %. Half the rate moves the second
+    # by 3 %.
+    for loss, value, tolerance in zip(losses, wanted, (1e-6, 2e-3, 0.03, 0.03, 0.05), strict=True):
+        assert loss == pytest.approx(value, rel=tolerance)
     mean = "stem.a.1.running_mean"
-    first = tuned.person_encoder.get_buffer(mean)
-    check(first, "davs_e2e_finetune_audio", "id_bn_mean_after", tolerance=0.02)
-    with torch.no_grad():
-        vector, maps = tuned.person_encoder(photo)
-        frame = tuned.paint(vector, maps, 1.5 * words[:1, None], photo)[0]
+    moved = tuned.person_encoder.get_buffer(mean)
+    check(moved, "davs_e2e_finetune_audio", "id_bn_mean_after", tolerance=0.01)
+    assert (networks.person_encoder.get_buffer(mean) - moved).abs().max() > 0.5
+    frames = []
+    for parts in (networks, tuned):
+        with torch.no_grad():
+            vector, maps = parts.person_encoder(photo)
+            painted = parts.paint(vector, maps, 1.5 * words[:1, None], photo)
+        frames.append(painted.flatten()[::11].numpy())
+    before, after = frames
     wanted, _ = fill.expected(FIXTURES, "davs_e2e_finetune_audio", "image_after")
-    error = np.abs(frame.flatten()[::11].numpy() - wanted).mean()
-    # 0.09 apart are two runs of ours with that change, 0.16 no fine-tuning; and ours is 0.134 away
-    # on processors without AVX-512.
-    assert error < 0.15
-    assert not released.networks.person_encoder.get_buffer(mean).equal(first)
+    # How alike the changes of the frame are: 0.5 to 0.9 after such a change of the photo, 0.3 with
+    # the statistics of eval mode.
+    change, other = after - before, wanted - before
+    cosine = change @ other / np.linalg.norm(change) / np.linalg.norm(other)
+    assert cosine > 0.4
 
 
 def test_released_options_are_set(released: Any) -> None:
@@ -264,6 +274,23 @@ def test_each_direction_of_disentangling_teaches_its_own_encoder() -> None:
         assert stands not in moved
 
 
+def test_each_encoder_sees_all_its_pictures_at_once() -> None:
+    seed(0)
+    model, batch = DAVS_MAIN(), batch_of(4)
+    counters = {
+        name: value
+        for name, value in model.networks.named_buffers()
+        if name.endswith("num_batches_tracked") and not name.startswith("decoder")
+    }
+    convolution, norm = model.networks.person_encoder.stem.a
+    seen = torch.cat([batch["source"][:, 0], batch["video"].flatten(0, 1), batch["faces"]])
+    with torch.no_grad():
+        mean = convolution((seen + 1) / 2).mean((0, 2, 3))
+    model.train().generate(batch)
+    assert {int(value) for value in counters.values()} == {1}
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+
+
 def test_words_leak_from_maps_as_released() -> None:
     model = still(leak="maps")
     outputs = model.generate(batch_of(4))
@@ -289,10 +316,14 @@ def test_papers_person_encoder_takes_the_same_place() -> None:
 def test_starts_from_recognition(tmp_path: Path) -> None:
     stage = DAVS_RECOGNITION(shared_classifier=False)
     folder = stage.save_pretrained(tmp_path / "stage", with_discriminator=True)
-    model = DAVS_MAIN(ema_half_life=10.0).initialise(recognition=folder)
-    for name in ("person_encoder", "lip_encoder", "audio_encoder", "word_classifier"):
-        own, wanted = (m.networks.get_submodule(name).state_dict() for m in (model, stage))
-        assert all(torch.equal(own[key], wanted[key]) for key in wanted)
+    apart = DAVS_MAIN(ema_half_life=10.0, shared_classifier=False)
+    model = apart.initialise(recognition=folder)
+    own = model.networks.state_dict()
+    wanted = stage.networks.state_dict()
+    assert any(key.startswith("audio_word_classifier.") for key in wanted)
+    assert all(torch.equal(own[key], wanted[key]) for key in wanted)
+    with pytest.raises(ValueError, match=r"unknown \['audio_word_classifier.*same options"):
+        DAVS_MAIN().initialise(recognition=folder)
     for key, value in stage.discriminator.state_dict().items():
         assert torch.equal(model.discriminator["domain"].state_dict()[key], value)
     averaged = model.average.module.state_dict()
@@ -304,9 +335,9 @@ def test_starts_from_another_run_with_other_words(
 ) -> None:
     other = DAVS_MAIN(num_words=7)
     folder = other.save_pretrained(tmp_path / "other", with_discriminator=True)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING, "talkingface"):
         model = DAVS_MAIN(gan="sequence").initialise(model=folder)
-    assert "word_classifier.fc.weight" in caplog.text
+    assert "begin anew: word_classifier.fc (7 -> 3)" in caplog.text
     for part in ("decoder", "lip_encoder"):
         own, wanted = (m.networks.get_submodule(part).state_dict() for m in (model, other))
         assert all(torch.equal(own[key], wanted[key]) for key in wanted)
@@ -336,6 +367,38 @@ def test_the_leak_probe_looks_at_clips_from_all_over() -> None:
     ]
 
 
+def validate_in_two(model: Any) -> dict[str, float]:
+    """Scores of two processes; who waits for the other for a minute gives up."""
+    pair = DDPStrategy(start_method="spawn", timeout=timedelta(minutes=1))
+    quiet = trainer(devices=2, strategy=pair)
+    return dict(quiet.validate(model, loader(12, 2), verbose=False)[0])
+
+
+@pytest.mark.ddp
+def test_two_processes_find_the_leaks_of_one() -> None:
+    model = DAVS_MAIN.responsive()
+    one = trainer().validate(model, loader(12, 4), verbose=False)[0]
+    two = validate_in_two(model)
+    for name in ("leak_accuracy", "leak_chance", "verification_auc"):
+        assert two[f"val/{name}"] == pytest.approx(one[f"val/{name}"]), name
+    # Of every second clip, so that each process has some to learn from or to test on.
+    assert "val/leak_accuracy" in validate_in_two(DAVS_MAIN.responsive(leak_clips=6))
+
+
+class HalfBlind(DAVS):
+    """The second process has nothing to give to the leak probe."""
+
+    def _probe(self, networks: Any, video: Tensor, words: Tensor) -> None:
+        if self.global_rank == 0:
+            super()._probe(networks, video, words)
+
+
+@pytest.mark.ddp
+def test_a_process_without_clips_to_probe_does_not_stop_the_other() -> None:
+    scores = validate_in_two(HalfBlind(**DAVS_MAIN.sizes))
+    assert "val/psnr" in scores and "val/leak_accuracy" not in scores
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -344,6 +407,7 @@ def test_the_leak_probe_looks_at_clips_from_all_over() -> None:
         ({"disentangle": "word"}, "disentangle must be one of words, persons"),
         ({"contrastive_form": "square"}, "contrastive_form must be one of distance, squared"),
         ({"person_backbone": "maxxout"}, "person_backbone must be one of maxout, vggm"),
+        ({"person_stages": [*4 * [[8]], [16]]}, "5 person_stages bring 32 px to a pixel"),
         ({"finetune_steps": 1, "decoder_blocks": 5 * [[1, 4]]}, "begins with 2 px or more"),
     ],
 )

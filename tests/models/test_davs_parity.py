@@ -98,7 +98,12 @@ def test_audio_encoder(networks: DAVSNetworks) -> None:
     mfcc = normal("davs_mfcc/mfcc", 1, 20, 12, scale=3)
     square = networks.audio_encoder.square(mfcc[:, None])
     check(square[:, :, None, None], "davs_mfcc_encoder", "branch1")
+    tall: list[Tensor] = []
+    last = networks.audio_encoder.tall[2]
+    handle = last.register_forward_hook(lambda *arguments: tall.append(arguments[-1]))
     check(networks.sound(mfcc[None]), "davs_mfcc_encoder", "embedding")
+    handle.remove()
+    check(tall[0], "davs_mfcc_encoder", "branch2")
 
 
 def test_decoder(networks: DAVSNetworks) -> None:

@@ -1,17 +1,22 @@
 """DAVS's first stage learns words and people, by the supervisions that are on."""
 
 import itertools
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from talkingface.models.davs.supervision import labelled_faces, spread_frames
+from talkingface.models.davs.supervision import labelled_faces, spread_frames, verify_people
+from talkingface.training import CONFIGS
 from tests.models.tiny import (
+    DAVS_MAIN,
     DAVS_RECOGNITION,
     FRAMES,
     IDENTITIES,
@@ -152,3 +157,65 @@ def test_frames_of_a_word_are_spread_as_in_the_paper() -> None:
         assert len(frames) == 12
         assert {b - a for a, b in itertools.pairwise(frames)} == {2}
     assert spread_frames(12, 12, training=True) == list(range(12))
+
+
+def test_goes_on_from_another_run_with_other_words_and_people(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seed(0)
+    other = DAVS_RECOGNITION(num_words=7, num_identities=9)
+    folder = other.save_pretrained(tmp_path / "other", with_discriminator=True)
+    model = DAVS_RECOGNITION(ema_half_life=10.0)
+    own = {name: value.clone() for name, value in model.networks.state_dict().items()}
+    with caplog.at_level(logging.WARNING, "talkingface"):
+        model.initialise(folder)
+    (record,) = caplog.records
+    assert "word_classifier.fc (7 -> 3), person_classifier.fc (9 -> 4)" in record.getMessage()
+    begun = {f"{part}_classifier.fc.{x}" for part in ("word", "person") for x in ("weight", "bias")}
+    for name, value in model.networks.state_dict().items():
+        wanted = own if name in begun else other.networks.state_dict()
+        assert torch.equal(value, wanted[name]), name
+        assert torch.equal(value, model.average.module.state_dict()[name]), name
+    for name, value in model.discriminator.state_dict().items():
+        assert torch.equal(value, other.discriminator.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("sizes", [{"word_frames": 1}, {"word_hidden": 8}, {"dim": 8}])
+def test_other_sizes_are_no_other_classes(tmp_path: Path, sizes: dict[str, int]) -> None:
+    folder = DAVS_RECOGNITION(num_words=7).save_pretrained(tmp_path / "model")
+    stages = {"person_stages": ((8,), (8,), (8,), (8,))} if "dim" in sizes else {}
+    with pytest.raises(ValueError, match=r"has shape .* expected .* use the same sizes"):
+        DAVS_RECOGNITION(**sizes, **stages).initialise(folder)
+
+
+def test_stages_know_the_same_people() -> None:
+    counts = set()
+    for stage in ("recognition", "decoder", "main"):
+        config = yaml.safe_load((CONFIGS / "davs" / f"{stage}_tiny.yaml").read_text())
+        data = config["data"]["init_args"]
+        counts.add(sum(data[name] for name in data if name.endswith("identities")))
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("tiny", [DAVS_RECOGNITION, DAVS_MAIN], ids=["recognition", "main"])
+def test_accumulation_says_what_it_does_to_the_contrastive_loss(
+    tiny: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "talkingface"):
+        fit(tiny(accumulate=2, contrastive_weight=0.0), loader(4, 2))
+        assert "contrastive" not in caplog.text
+        fit(tiny(accumulate=2), loader(4, 2))
+    assert caplog.text.count("accumulate=2: the contrastive loss sees") == 1
+
+
+def test_people_are_verified_by_frames_far_apart() -> None:
+    batch, networks = batch_of(3), DAVS_RECOGNITION().eval().networks
+    taken: list[tuple[Tensor, Tensor]] = []
+    metric: Any = SimpleNamespace(update=lambda *samples: taken.append(samples))
+    with torch.no_grad():
+        verify_people(metric, networks, batch)
+        for (vectors, people), pictures in zip(
+            taken, (batch["source"][:, 0], batch["video"][:, -1]), strict=True
+        ):
+            torch.testing.assert_close(vectors, networks.person_encoder((pictures + 1) / 2)[0])
+            assert torch.equal(people, batch["identity"])

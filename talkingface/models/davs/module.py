@@ -38,6 +38,7 @@ from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
     labelled_faces,
+    report_accumulation,
     spread_frames,
     supervise,
     unit_range,
@@ -119,6 +120,8 @@ class DAVS(TalkingFaceModule):
         leak: Whether words are looked for in the person ``"vectors"``, as in the paper, or, as
             released, in the encoder's first ``"maps"``.
         word_weight: Weight of the word classification of each modality.
+        shared_classifier: One word classifier for both modalities, or one for each, as in the stage
+            that it starts from.
         contrastive_weight: Weight of the contrastive loss.
         contrastive_form: ``"distance"``, eq. 1, ``"squared"`` as released, or ``"ranking"``.
         contrastive_margin: Its margin.
@@ -197,6 +200,7 @@ class DAVS(TalkingFaceModule):
         disentangle_weight: float = 2000.0,
         leak: Literal["vectors", "maps"] = "vectors",
         word_weight: float = 1.0,
+        shared_classifier: bool = True,
         contrastive_weight: float = 1.0,
         contrastive_form: MarginForm = "distance",
         contrastive_margin: float = 1.0,
@@ -272,6 +276,7 @@ class DAVS(TalkingFaceModule):
             audio_channels=audio_channels,
             word_frames=word_frames,
             word_hidden=word_hidden,
+            shared_classifier=shared_classifier,
         )
         adversaries: dict[str, nn.Module] = {"domain": DomainDiscriminator(dim)}
         for name, frames in (("frame", 1), ("sequence", sequence_frames)):
@@ -352,15 +357,9 @@ class DAVS(TalkingFaceModule):
             transfer(state, shared, str(model))
         if recognition is not None:
             stage = load_pretrained(recognition, DAVSRecognition)
-            names = ["person_encoder", "lip_encoder", "audio_encoder"]
-            names += ["word_classifier", "person_classifier"]
-            parts = nn.ModuleDict({name: self.networks.get_submodule(name) for name in names})
-            state = {
-                key: value
-                for key, value in stage.inference_networks.state_dict().items()
-                if key.split(".")[0] in names
-            }
-            transfer(state, parts, str(recognition))
+            parts = nn.ModuleDict(dict(self.networks.named_children()))
+            del parts["decoder"]
+            transfer(stage.inference_networks.state_dict(), parts, str(recognition))
             domain = self.discriminator["domain"]
             transfer(stage.discriminator.state_dict(), domain, str(recognition))
         self.restart_average()
@@ -369,12 +368,7 @@ class DAVS(TalkingFaceModule):
     def on_fit_start(self) -> None:
         """Say once what accumulation does to the contrastive loss."""
         super().on_fit_start()
-        if self.accumulate > 1 and self.contrastive_weight:
-            log.info(
-                "accumulate=%d: the contrastive loss sees the clips of one batch at a time, so it "
-                "has fewer negatives than a larger batch.",
-                self.accumulate,
-            )
+        report_accumulation(self)
 
     # -------------------------------------------------------------------------------- training
 
@@ -393,31 +387,42 @@ class DAVS(TalkingFaceModule):
             # Nothing looks at whole words: most of a short run's time would go into the rest.
             frames, run = frames[run], slice(None)
         mfcc = self.front_end(batch["audio"])[:, frames]
-        visual, audio = networks.lips(driving[:, frames]), networks.sound(mfcc)
-        vector, maps = networks.person_encoder(photo)
-        outputs = {
+        lips, pictures = {"own": driving[:, frames].flatten(0, 1)}, {"photo": photo}
+        outputs: Tensors = {}
+        if self.hide_words:
+            pictures["leaking"] = self._successive(video).flatten(0, 1)
+        if self.hide_persons or self.person_weight:
+            faces, outputs["identity"] = labelled_faces(batch)
+            if self.hide_persons:
+                lips["leaking"] = unit_range(faces)
+            if self.person_weight:
+                pictures["labelled"] = unit_range(faces)
+        # One pass of each encoder: its statistics are then those of all that it sees.
+        codes = _part(networks.lip_encoder(torch.cat([*lips.values()])), lips)
+        vectors, maps = networks.person_encoder(torch.cat([*pictures.values()]))
+        people = _part(vectors, pictures)
+        visual, audio = codes["own"].unflatten(0, (-1, len(frames))), networks.sound(mfcc)
+        vector, maps_of_photo = people["photo"], [level[: len(photo)] for level in maps]
+        outputs |= {
             "photo": photo,
             "target": video[:, frames][:, run],
             "mfcc": mfcc[:, run],
             "visual": visual,
             "audio": audio,
-            "from_audio": networks.paint(vector, maps, audio[:, run], photo),
-            "from_video": networks.paint(vector, maps, visual[:, run], photo),
+            "from_audio": networks.paint(vector, maps_of_photo, audio[:, run], photo),
+            "from_video": networks.paint(vector, maps_of_photo, visual[:, run], photo),
         }
         if self.hide_words:
-            outputs["leaking_words"] = self._person_codes(networks, video)
-        if self.hide_persons or self.person_weight:
-            faces, outputs["identity"] = labelled_faces(batch)
-            faces = unit_range(faces)
-            if self.hide_persons:
-                outputs["leaking_persons"] = networks.lip_encoder(faces)
-            if self.person_weight:
-                codes, _ = networks.person_encoder(faces)
-                outputs["people"] = networks.person_classifier(codes)
+            betraying = people if self.leak == "vectors" else _part(maps[1], pictures)
+            outputs["leaking_words"] = betraying["leaking"].unflatten(0, (-1, self.leak_frames))
+        if self.hide_persons:
+            outputs["leaking_persons"] = codes["leaking"]
+        if self.person_weight:
+            outputs["people"] = networks.person_classifier(people["labelled"])
         return outputs
 
-    def _person_codes(self, networks: DAVSNetworks, video: Tensor) -> Tensor:
-        """Person codes of successive frames, in which no word is to be found."""
+    def _successive(self, video: Tensor) -> Tensor:
+        """Successive frames (B, leak_frames, 3, H, W), whose person codes shall hold no word."""
         available, count = video.shape[1], self.leak_frames
         if available < count:
             raise ValueError(
@@ -426,10 +431,7 @@ class DAVS(TalkingFaceModule):
             )
         room = available - count + 1
         first = int(torch.randint(room, ())) if self.training else (room - 1) // 2
-        part = video[:, first : first + count]
-        vectors, maps = networks.person_encoder(part.flatten(0, 1))
-        codes = vectors if self.leak == "vectors" else maps[1]  # a quarter of the size
-        return codes.unflatten(0, part.shape[:2])
+        return video[:, first : first + count]
 
     def _judge(self, name: str, frames: Tensor, mfcc: Tensor) -> list[Tensor]:
         """Patch and joint logits of one discriminator on frames (B, n, 3, H, W)."""
@@ -535,26 +537,28 @@ class DAVS(TalkingFaceModule):
     def _probe(self, networks: DAVSNetworks, video: Tensor, words: Tensor) -> None:
         """Give one clip in so many to the leak probe, by turns to learn from and to test on.
 
-        Corpora are sorted by word: the first clips would have but a few of the words.
+        Corpora are sorted by word: the first clips would have but a few of the words. Each rank
+        counts its own clips, so that all of them have some; turns go round the ranks.
         """
         trainer = self.trainer
         loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
         every = max(1, math.ceil(len(loader.dataset) / self.leak_clips))
         for clip, word in zip(video, words, strict=True):
-            turn, rest = divmod(self._seen * trainer.world_size + self.global_rank, every)
+            turn, rest = divmod(self._seen, every)
             self._seen += 1
             if rest == 0:
                 vectors, _ = networks.person_encoder(clip)
-                split: Literal["train", "test"] = "test" if turn % 2 else "train"
+                tested = (turn * trainer.world_size + self.global_rank) % 2
+                split: Literal["train", "test"] = "test" if tested else "train"
                 self.leak_probe.update(vectors.flatten()[None].float(), word[None], split)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics against the count of updates."""
         super().on_validation_epoch_end()
         scores = dict(self.video_metrics.compute())
-        if (leak := value_of(self.leak_probe)) is not None:
+        if (leak := value_of(self, self.leak_probe)) is not None:
             scores |= {f"val/{name}": value for name, value in leak.items()}
-        if (area := value_of(self.verification)) is not None:
+        if (area := value_of(self, self.verification)) is not None:
             scores["val/verification_auc"] = area
         self.log_dict(scores)
         reset_metrics(self.video_metrics, self.leak_probe, self.verification)
@@ -624,6 +628,11 @@ class DAVS(TalkingFaceModule):
         return [
             torch.optim.Adam(part, self.lr) for part in (trained, self.discriminator.parameters())
         ]
+
+
+def _part(joined: Tensor, parts: Tensors) -> Tensors:
+    """Take apart what was computed of the parts one after the other."""
+    return dict(zip(parts, joined.split([len(part) for part in parts.values()]), strict=True))
 
 
 def _find_checkpoint(path: Path) -> Path:

@@ -481,7 +481,8 @@ class RecognitionNetworks(nn.Module):
         shared_classifier: One word classifier for lips and sound, or one for each.
 
     Raises:
-        ValueError: If the person encoder's vector is not as long as the other embeddings.
+        ValueError: If the person encoder's vector is not as long as the other embeddings, or its
+            last map has one pixel.
 
     Example:
         >>> networks = RecognitionNetworks(
@@ -526,6 +527,11 @@ class RecognitionNetworks(nn.Module):
             raise ValueError(
                 f"the person encoder ends with {self.person_encoder.dim} channels, but embeddings "
                 f"have {dim} numbers: make the two equal"
+            )
+        if person_backbone == "maxout" and size < 2 ** (len(person_stages) + 1):
+            raise ValueError(
+                f"{len(person_stages)} person_stages bring {size} px to a pixel or less, and a "
+                "single one has no variance to normalise by: give fewer, or larger images."
             )
         self.lip_encoder = LipEncoder(size, dim, trunk_channels, trunk_depth, landmarks)
         self.audio_encoder = AudioEncoder(dim, audio_channels)

@@ -1,6 +1,7 @@
 """DAVS's first stage: words from lips and from sound in one space, and people from faces."""
 
-from typing import Any, cast, get_args
+from pathlib import Path
+from typing import Any, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from talkingface.models.davs.discriminators import DomainDiscriminator
 from talkingface.models.davs.networks import PersonBackbone, RecognitionNetworks
 from talkingface.models.davs.supervision import (
     labelled_faces,
+    report_accumulation,
     spread_frames,
     supervise,
     unit_range,
@@ -25,6 +27,7 @@ from talkingface.models.davs.supervision import (
 )
 from talkingface.models.options import check_option
 from talkingface.models.reproducible import reset_metrics
+from talkingface.models.transfer import transfer_players
 
 
 class DAVSRecognition(AdversarialModule):
@@ -153,6 +156,27 @@ class DAVSRecognition(AdversarialModule):
         )
         self.verification = EmbeddingAUC()
 
+    def initialise(self, model: str | Path) -> Self:
+        """Start from the weights of another run, whose path is not stored.
+
+        Classifiers of another number of words or people begin anew.
+
+        Args:
+            model: Folder of a trained DAVSRecognition, with its discriminator where it has one.
+
+        Raises:
+            FileNotFoundError: If there is nothing at the path.
+            ValueError: If it is another stage, or its weights do not fit this model's sizes.
+        """
+        transfer_players(model, self)
+        self.restart_average()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Say once what accumulation does to the contrastive loss."""
+        super().on_fit_start()
+        report_accumulation(self)
+
     def forward(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Word embeddings of lips and of sound, (B, word_frames, dim) each.
 
@@ -211,13 +235,13 @@ class DAVSRecognition(AdversarialModule):
         """Log what was measured against the count of updates."""
         scores: dict[str, Tensor] = {}
         for name, accuracy in self.accuracies.items():
-            if accuracy.update_called:
-                scores[f"val/{name}_accuracy"] = accuracy.compute()["top1"]
+            if (value := value_of(self, accuracy)) is not None:
+                scores[f"val/{name}_accuracy"] = value["top1"]
         for name, retrieval in self.retrievals.items():
             pairs = sum(len(rows) for rows in retrieval.queries) * self.trainer.world_size
             retrieval.ks = (1, 10) if pairs >= 10 else (1,)
             scores |= {f"val/{name}_{key}": value for key, value in retrieval.compute().items()}
-        if (area := value_of(self.verification)) is not None:
+        if (area := value_of(self, self.verification)) is not None:
             scores["val/verification_auc"] = area
         self.log_dict(scores, prog_bar=True)
         self.log("step", float(self.updates))

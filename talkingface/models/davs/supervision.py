@@ -1,5 +1,6 @@
 """What both stages of DAVS learn from: words, pairs of lips and sound, and labelled faces."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from talkingface.losses import domain_confusion_loss, margin_contrastive
 from talkingface.losses.contrastive import MarginForm
 from talkingface.metrics import EmbeddingAUC
 from talkingface.models.davs.networks import RecognitionNetworks
+
+log = logging.getLogger(__name__)
 
 
 def spread_frames(available: int, count: int, training: bool) -> list[int]:
@@ -129,16 +132,34 @@ def supervise(
     return losses
 
 
-def value_of(metric: Metric) -> Any:
-    """A metric's value, or None where what it was given, on all ranks, says nothing."""
+def report_accumulation(module: Any) -> None:
+    """Say what accumulation does to the contrastive loss, where both are on."""
+    if module.accumulate > 1 and module.contrastive_weight:
+        log.info(
+            "accumulate=%d: the contrastive loss sees the clips of one batch at a time, so it has "
+            "fewer negatives than a larger batch.",
+            module.accumulate,
+        )
+
+
+def value_of(module: Any, metric: Metric) -> Any:
+    """A metric's value, or None where what it was given, on all ranks, says nothing.
+
+    To compute is to gather from all ranks: they must all do it, or none where one has nothing.
+    """
+    if not module.trainer.strategy.reduce_boolean_decision(bool(metric.update_called)):
+        return None
     try:
-        return metric.compute() if metric.update_called else None
+        return metric.compute()
     except ValueError:
         return None
 
 
 def verify_people(metric: EmbeddingAUC, networks: RecognitionNetworks, batch: Batch) -> None:
-    """Add the person codes of a reference and a frame of each clip to a verification metric."""
-    for pictures in (batch["source"][:, 0], batch["video"][:, 0]):
+    """Add the person codes of two pictures of each clip to a verification metric.
+
+    The first reference and the last frame: with windows from the start, the reference is the first.
+    """
+    for pictures in (batch["source"][:, 0], batch["video"][:, -1]):
         vectors, _ = networks.person_encoder(unit_range(pictures))
         metric.update(vectors, batch["identity"])
