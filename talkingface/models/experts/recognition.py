@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from talkingface.losses.identity import IdentityLoss
 from talkingface.models.components.ir_se import ArcFace
 from talkingface.models.conversion import Rule, convert_state_dict
 from talkingface.models.pretrained import PretrainedMixin, load_pretrained
@@ -151,6 +152,21 @@ def open_identity(name: IdentityName, weights: str | Path | None = None) -> nn.M
     if model.name != name:
         raise ValueError(f"{weights} holds {model.name}, not {name}")
     return _frozen(model)
+
+
+def identity_loss(name: IdentityName) -> IdentityLoss:
+    """The identity loss of a stage that was given no weights for it.
+
+    Raises:
+        FileNotFoundError: If the network needs them; it names the options that help.
+    """
+    try:
+        return IdentityLoss(open_identity(name))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}: --init.identity FILE, --model.identity identity-reader, or "
+            "--model.identity_weight 0"
+        ) from error
 
 
 def _frozen(network: nn.Module) -> nn.Module:

@@ -33,7 +33,12 @@ from talkingface.models.components.vgg import VGG19Features
 from talkingface.models.conversion import Rule, convert_state_dict
 from talkingface.models.experts.inversion.module import Inversion
 from talkingface.models.experts.inversion.taught import TaughtInversion
-from talkingface.models.experts.recognition import IDENTITY_NETWORKS, IdentityName, open_identity
+from talkingface.models.experts.recognition import (
+    IDENTITY_NETWORKS,
+    IdentityName,
+    identity_loss,
+    open_identity,
+)
 from talkingface.models.experts.syncnet.expert import SyncExpert
 from talkingface.models.fc_tfg.networks import FCTFGNetworks, State, Temporal, check_layers
 from talkingface.models.options import check_option
@@ -350,13 +355,7 @@ class FCTFG(TalkingFaceModule):
                 "--init.taught runs/taught_last/model, or set the weight to 0."
             )
         if self.identity_weight and "identity" not in self._fixed:
-            try:
-                self._fixed["identity"] = IdentityLoss(open_identity(self.identity))
-            except FileNotFoundError as error:
-                raise FileNotFoundError(
-                    f"{error}: --init.identity FILE, --model.identity identity-reader, or "
-                    "--model.identity_weight 0"
-                ) from error
+            self._fixed["identity"] = identity_loss(self.identity)
         if self.perceptual_weight and self.perceptual not in self._fixed:
             if self.perceptual in _TRUNKS:
                 net, url = _TRUNKS[self.perceptual]

@@ -17,7 +17,12 @@ from talkingface.models.base import as_float
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.experts.inversion.convert import convert_psp, generator_sizes
 from talkingface.models.experts.inversion.networks import InversionNetworks
-from talkingface.models.experts.recognition import IDENTITY_NETWORKS, IdentityName, open_identity
+from talkingface.models.experts.recognition import (
+    IDENTITY_NETWORKS,
+    IdentityName,
+    identity_loss,
+    open_identity,
+)
 from talkingface.models.options import check_option
 from talkingface.models.pretrained import load_pretrained
 from talkingface.models.reproducible import (
@@ -207,23 +212,17 @@ class Inversion(ReproducibleModule):
         """Open what the losses need.
 
         Raises:
-            ValueError: If it was not given.
+            FileNotFoundError: If it was not given.
         """
         if stage != "fit":
             return
         if self.lpips_weight and "lpips" not in self._judges:
-            raise ValueError(
+            raise FileNotFoundError(
                 "LPIPS needs AlexNet: give --init.alexnet FILE (`make alexnet` gets one), or "
                 "--model.lpips_weight 0"
             )
         if self.identity_weight and "identity" not in self._judges:
-            try:
-                self._judges["identity"] = IdentityLoss(open_identity(self.identity))
-            except FileNotFoundError as error:
-                raise ValueError(
-                    f"{error}: --init.identity FILE, --model.identity identity-reader, or "
-                    "--model.identity_weight 0"
-                ) from error
+            self._judges["identity"] = identity_loss(self.identity)
         if not (self.train_generator or self.networks.average.any()):
             log.warning("the generator was never trained: give --init.stylegan2 FOLDER")
 
