@@ -172,6 +172,17 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
         STYLEGAN2(**options)
 
 
+def test_codes_of_samples_are_not_the_numbers_that_kernels_began_with() -> None:
+    seed(0)
+    model = STYLEGAN2(ema_half_life=None)
+    codes: list[Tensor] = []
+    mapping = model.networks.mapping
+    mapping.register_forward_pre_hook(lambda _, inputs: codes.append(inputs[0]))
+    model.sample(4, seed=0)
+    kernel = next(mapping.parameters()).detach()
+    assert torch.cosine_similarity(codes[0][:, None], kernel[None], dim=2).max() < 0.999
+
+
 def test_both_players_learn_a_colour() -> None:
     seed(0)
     colour = torch.tensor([0.9, -0.9, 0.3])

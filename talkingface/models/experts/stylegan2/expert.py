@@ -36,6 +36,9 @@ from talkingface.models.weights import load_state_dict_file
 
 log = logging.getLogger(__name__)
 
+SAMPLES = 1_000_000
+"""Seeds of samples count from here: codes of a seed that training began with would be the very
+numbers that the mapping network's kernels began with, and come out far from all others."""
 FACES_SEEN = 2400
 """Faces whose codes span the latents of a generator that is inherited."""
 
@@ -214,7 +217,7 @@ class StyleGAN2(AdversarialModule):
         Shape:
             - output: (count, 3, image_size, image_size) in [-1, 1].
         """
-        draw = torch.Generator().manual_seed(seed)
+        draw = torch.Generator().manual_seed(SAMPLES + seed)
         generator = cast(StyleGAN2Generator, self.inference_networks)
         codes = torch.randn(count, generator.style_dim, generator=draw)
         with evaluating(generator), torch.no_grad():
