@@ -125,6 +125,8 @@ def measured(folder: Path) -> list[Row]:
         for method, row in found.items():
             if measure is None or method in (COPY, GROUND_TRUTH) or method.endswith(WRONG):
                 continue
+            if not row["value"]:  # a head that stays where it is has no correlation
+                continue
             defined = definition(replace(measure, metric=metric, profile=row["profile"]))
             labels = (method, protocol, title(measure), defined)
             cells = dict(zip(LABELS, labels, strict=True))
