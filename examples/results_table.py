@@ -125,13 +125,13 @@ def measured(folder: Path) -> list[Row]:
         for method, row in found.items():
             if measure is None or method in (COPY, GROUND_TRUTH) or method.endswith(WRONG):
                 continue
-            if not row["value"]:  # a head that stays where it is has no correlation
-                continue
             defined = definition(replace(measure, metric=metric, profile=row["profile"]))
             labels = (method, protocol, title(measure), defined)
             cells = dict(zip(LABELS, labels, strict=True))
             for name, of in zip(HERE, (COPY, method + WRONG, method, GROUND_TRUTH), strict=True):
                 cells[name] = found[of]["value"] if of in found else ""
+            if not any(cells[name] for name in HERE):  # heads that keep still do not correlate
+                continue
             cells |= {f"here: {name}": row[name] for name in SPREAD}
             rows.append({**cells, "command": command})
     return rows

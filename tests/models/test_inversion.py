@@ -283,7 +283,9 @@ def test_other_checkpoints_are_refused(psp_file: tuple[Path, PSPEncoder], tmp_pa
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"--init\.alexnet FILE"):
         fit(INVERSION(lpips_weight=0.8), loader(2, 2))
-    with pytest.raises(FileNotFoundError, match=r"arcface needs its weights.*--init\.identity FILE"):
+    with pytest.raises(
+        FileNotFoundError, match=r"arcface needs its weights.*--init\.identity FILE"
+    ):
         fit(INVERSION(identity_weight=0.1, identity="arcface"), loader(2, 2))
     with pytest.raises(ValueError, match=rf"\(1, 3, 64, 64\).*--data.size {SIZE}"):
         INVERSION().invert(torch.zeros(1, 3, 64, 64))
