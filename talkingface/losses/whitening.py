@@ -13,13 +13,17 @@ class Whitening(nn.Module):
         momentum: Weight m of a batch in the covariance, once there were :math:`1 / m` of them.
         floor: Least variance of a direction, as a share of the mean of all.
 
+    Each batch of codes is to be counted once, by :meth:`update`, however many errors are measured
+    in its units.
+
     Shape:
-        - error, codes: (N, layers, dim); output: scalar.
+        - error, and codes of `update`: (N, layers, dim); output: scalar.
 
     Example:
         >>> codes = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]])
-        >>> whitening = Whitening(1, 2, floor=0.0)  # variances 2 and 0.5
-        >>> round(float(whitening(torch.tensor([[[2.0, 1.0]]]), codes)), 3)
+        >>> whitening = Whitening(1, 2, floor=0.0)
+        >>> whitening.update(codes)  # variances 2 and 0.5
+        >>> round(float(whitening(torch.tensor([[[2.0, 1.0]]]))), 3)
         2.0
     """
 
@@ -35,19 +39,21 @@ class Whitening(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def _update(self, codes: Tensor) -> Tensor:
-        """Count a batch of codes in, and give the covariances."""
+    def update(self, codes: Tensor) -> None:
+        """Count a batch of codes in."""
+        codes = codes.float()
         self.batches += 1
         weight = max(self.momentum, 1 / int(self.batches))
         self.mean.lerp_(codes.mean(0), weight)
-        self.square.lerp_(torch.einsum("nli,nlj->lij", codes, codes) / len(codes), weight)
-        return self.square - self.mean[:, :, None] * self.mean[:, None]
+        with torch.autocast(codes.device.type, enabled=False):
+            square = torch.einsum("nli,nlj->lij", codes, codes) / len(codes)
+        self.square.lerp_(square, weight)
 
-    def forward(self, error: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, error: Tensor) -> Tensor:
         """Give the mean of the errors, in units in which codes vary alike in all directions."""
         # In float32 whatever the precision of the rest: directions vary by factors of hundreds.
         with torch.autocast(error.device.type, enabled=False):
-            covariance = self._update(codes.float())
+            covariance = self.square - self.mean[:, :, None] * self.mean[:, None]
             variances, directions = torch.linalg.eigh(covariance)
             least = self.floor * variances.mean(1, keepdim=True) + 1e-6
             along = torch.einsum("lij,nli->nlj", directions, error.float())

@@ -245,7 +245,11 @@ def test_disentangling_is_equations_2_to_5() -> None:
     frames, faces = (batch["video"] + 1) / 2, (batch["faces"] + 1) / 2
     persons = networks.person_encoder(frames.flatten(0, 1))[0].unflatten(0, (4, FRAMES))
     cases = (
-        ("words", adversaries["word_classifier"](persons), batch["word"]),
+        (
+            "words",
+            adversaries["word_classifier"](persons - 0.9 * persons.mean(1, keepdim=True)),
+            batch["word"],
+        ),
         (
             "persons",
             adversaries["person_classifier"](networks.lip_encoder(faces)),

@@ -116,6 +116,20 @@ def test_terms_by_hand() -> None:
     torch.testing.assert_close(model.discriminator_losses(batch, outputs)["domain"], told)
 
 
+def test_labels_may_be_smoothed() -> None:
+    """The rest of a label goes to all words alike, its own included."""
+    sharp, smooth = terms(), terms(label_smoothing=0.1)
+    model, batch = still(), batch_of(4)
+    outputs, networks = model.generate(batch), model.networks
+    for name, scores in (
+        ("visual_word", networks.word_classifier(outputs["visual"])),
+        ("audio_word", networks.classify_sound(outputs["audio"])),
+    ):
+        everywhere = -scores.log_softmax(1).mean()
+        torch.testing.assert_close(smooth[name], 0.9 * sharp[name] + 0.1 * everywhere)
+    assert smooth["person"] == sharp["person"]
+
+
 def test_classifiers_are_shared_or_not() -> None:
     shared, apart = DAVS_RECOGNITION(), DAVS_RECOGNITION(shared_classifier=False)
     assert shared.networks.audio_word_classifier is None

@@ -384,6 +384,7 @@ def test_codes_are_drawn_to_those_of_the_target() -> None:
     again = networks.encode(outputs["video"].flatten(0, 1))[:, networks.motion_layers]
     expected = {"code": (3.0, fused.flatten(0, 1)), "seen": (2.0, again)}
     assert list(losses) == list(expected)
+    assert int(model.whitening.batches) == 1  # both terms in the units of the same codes
     for name, (weight, codes) in expected.items():
         parts = []
         for layer in range(len(networks.motion_layers)):

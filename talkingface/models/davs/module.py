@@ -31,6 +31,7 @@ from talkingface.models.davs.discriminators import (
     MapWordClassifier,
     SpeakingDiscriminator,
     VectorWordClassifier,
+    lower_mean,
 )
 from talkingface.models.davs.finetuning import fine_tune
 from talkingface.models.davs.networks import DAVSNetworks, PersonBackbone, PersonClassifier
@@ -120,6 +121,7 @@ class DAVS(TalkingFaceModule):
         leak: Whether words are looked for in the person ``"vectors"``, as in the paper, or, as
             released, in the encoder's first ``"maps"``.
         word_weight: Weight of the word classification of each modality.
+        label_smoothing: Share in [0, 1) of a word's label that is spread over all words.
         shared_classifier: One word classifier for both modalities, or one for each, as in the stage
             that it starts from.
         contrastive_weight: Weight of the contrastive loss.
@@ -200,6 +202,7 @@ class DAVS(TalkingFaceModule):
         disentangle_weight: float = 2000.0,
         leak: Literal["vectors", "maps"] = "vectors",
         word_weight: float = 1.0,
+        label_smoothing: float = 0.0,
         shared_classifier: bool = True,
         contrastive_weight: float = 1.0,
         contrastive_form: MarginForm = "distance",
@@ -251,6 +254,7 @@ class DAVS(TalkingFaceModule):
         self.hide_persons = disentangle in ("persons", "both")
         self.disentangle_weight = disentangle_weight
         self.word_weight, self.person_weight = word_weight, person_weight
+        self.label_smoothing = label_smoothing
         self.contrastive_weight, self.contrastive_margin = contrastive_weight, contrastive_margin
         self.contrastive_form: MarginForm = contrastive_form
         self.domain_weight = domain_weight
@@ -414,7 +418,8 @@ class DAVS(TalkingFaceModule):
         }
         if self.hide_words:
             betraying = people if self.leak == "vectors" else _part(maps[1], pictures)
-            outputs["leaking_words"] = betraying["leaking"].unflatten(0, (-1, self.leak_frames))
+            leaking = betraying["leaking"].unflatten(0, (-1, self.leak_frames))
+            outputs["leaking_words"] = lower_mean(leaking) if self.leak == "vectors" else leaking
         if self.hide_persons:
             outputs["leaking_persons"] = codes["leaking"]
         if self.person_weight:
@@ -550,7 +555,8 @@ class DAVS(TalkingFaceModule):
                 vectors, _ = networks.person_encoder(clip)
                 tested = (turn * trainer.world_size + self.global_rank) % 2
                 split: Literal["train", "test"] = "test" if tested else "train"
-                self.leak_probe.update(vectors.flatten()[None].float(), word[None], split)
+                codes = lower_mean(vectors.float()).flatten()
+                self.leak_probe.update(codes[None], word[None], split)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics against the count of updates."""

@@ -59,6 +59,7 @@ class DAVSRecognition(AdversarialModule):
         word_frames: Frames that a word is read from, spread over the window.
         word_hidden: Width of the word classifier.
         word_weight: Weight of the word classification of each modality.
+        label_smoothing: Share in [0, 1) of a word's label that is spread over all words.
         shared_classifier: One word classifier for both modalities, or one for each.
         contrastive_weight: Weight of the contrastive loss.
         contrastive_form: ``"distance"``, eq. 1, ``"squared"`` as released, or ``"ranking"``.
@@ -103,6 +104,7 @@ class DAVSRecognition(AdversarialModule):
         word_frames: int = 12,
         word_hidden: int = 512,
         word_weight: float = 1.0,
+        label_smoothing: float = 0.0,
         shared_classifier: bool = True,
         contrastive_weight: float = 1.0,
         contrastive_form: MarginForm = "distance",
@@ -125,6 +127,7 @@ class DAVSRecognition(AdversarialModule):
         self.image_size, self.num_identities = image_size, num_identities
         self.word_frames, self.lr = word_frames, lr
         self.word_weight, self.person_weight = word_weight, person_weight
+        self.label_smoothing = label_smoothing
         self.contrastive_weight, self.contrastive_margin = contrastive_weight, contrastive_margin
         self.contrastive_form: MarginForm = contrastive_form
         self.domain_weight = domain_weight

@@ -114,8 +114,11 @@ def supervise(
     losses: dict[str, Tensor] = {}
     if module.word_weight:
         words = word_labels(batch)
-        from_lips = F.cross_entropy(networks.word_classifier(visual), words)
-        from_sound = F.cross_entropy(networks.classify_sound(audio), words)
+        smoothing = module.label_smoothing
+        from_lips, from_sound = (
+            F.cross_entropy(scores, words, label_smoothing=smoothing)
+            for scores in (networks.word_classifier(visual), networks.classify_sound(audio))
+        )
         losses["visual_word"] = module.word_weight * from_lips
         losses["audio_word"] = module.word_weight * from_sound
     if module.contrastive_weight:

@@ -380,6 +380,7 @@ class FCTFG(TalkingFaceModule):
         if self.code_weight or self.seen_weight:
             with torch.no_grad(), evaluating(networks.encoder):
                 outputs["target_code"] = self._motion_codes(networks, batch["video"])
+            self.whitening.update(outputs["target_code"].flatten(0, 1))
             outputs["code"] = whole[:, :, networks.motion_layers]
         return outputs
 
@@ -416,7 +417,7 @@ class FCTFG(TalkingFaceModule):
     def _code_distance(self, codes: Tensor, outputs: Tensors) -> Tensor:
         """How far codes (B, T, layers, style_dim) are from the target's."""
         target = outputs["target_code"].flatten(0, 1)
-        return self.whitening(codes.flatten(0, 1) - target, target)
+        return self.whitening(codes.flatten(0, 1) - target)
 
     def _misreading(self, batch: Batch, frames: Tensor) -> Tensor:
         """How far a taught inversion's reading of frames is from the batch's labels."""

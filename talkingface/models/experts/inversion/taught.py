@@ -233,7 +233,8 @@ class TaughtInversion(Inversion):
         error = (codes - target).square().mean((0, 2))
         losses = {"codes": (error / (target.var(0).mean(-1) + 1e-6)).mean()}
         motion, wanted = self._motion(codes), self._motion(target)
-        losses["motion"] = self.motion_weight * self.whitening(motion - wanted, wanted)
+        self.whitening.update(wanted)
+        losses["motion"] = self.motion_weight * self.whitening(motion - wanted)
         losses["reading"] = self.reading_weight * self.readout(motion, pose, expression)
         return losses
 
