@@ -32,7 +32,7 @@ model = {cls}.from_pretrained("{name}")
 ```
 
 - Training data: {training_data}. No recording of any person.
-- Command: `{command}`, {steps} steps
+- Command of its last run: `{command}`, {steps} steps
 - Size: {millions:.2f} million numbers in float16, {size:.2f} MB
 - Licence: {licence}
 {figures}"""

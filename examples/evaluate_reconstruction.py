@@ -5,7 +5,7 @@ or the pose is another clip's. Floors are measured beside it: the first frame co
 the training frames, and the training frame nearest to each target. With ``--landmarks`` the most
 turned training frame of each clip is animated as well, in its own pose and with ``frontal=True``.
 
-    python examples/evaluate_reconstruction.py MODEL CLIPS --alexnet alexnet.pth --landmarks
+    python examples/evaluate_reconstruction.py MODEL CLIPS --alexnet weights/alexnet.pth --landmarks
 
 LPIPS needs AlexNet's weights in torchvision's format; head yaw needs ``talkingface[eval]`` (dlib).
 """

@@ -14,7 +14,7 @@ import talkingface
 TRAINING = {
     "fit": "train a model",
     "validate": "measure a model on held-out frames",
-    "test": "the same as validate",
+    "test": "measure a model on the frames held out for tests, else on those of validate",
 }
 """Commands that :mod:`talkingface.training` takes; their options follow the model and the data."""
 
@@ -70,7 +70,11 @@ def _parser() -> Parser:
     prepare = commands.add_parser("prepare", help="turn raw videos into a folder to train on")
     prepare.add_argument("input", help="folder of videos, searched at any depth")
     prepare.add_argument("output", help="folder to write, with the same sub-folders")
-    prepare.add_argument("--method", default="pc_avs", help="whose crop (default: %(default)s)")
+    prepare.add_argument(
+        "--method",
+        default="pc_avs",
+        help="whose crop: pc_avs, davs, davs_frame or fc_tfg (default: %(default)s)",
+    )
     prepare.add_argument("--size", type=int, default=224, help="pixels (default: %(default)s)")
     prepare.add_argument("--workers", type=int, help="processes (default: one per core)")
     prepare.add_argument(
@@ -119,7 +123,7 @@ def _parser() -> Parser:
     convert.set_defaults(run=_convert)
 
     generate = commands.add_parser("generate", help="make a video of a picture and a sound")
-    generate.add_argument("--model", required=True, help="folder, .ckpt or hub id")
+    generate.add_argument("--model", required=True, help="bundled name, folder, .ckpt or hub id")
     generate.add_argument("--source", help="picture of the person")
     generate.add_argument(
         "--audio",

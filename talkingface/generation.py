@@ -65,7 +65,7 @@ class VideoGenerator:
     """A model with its crop, ready to make videos of files.
 
     Args:
-        model: A folder, a run's ``.ckpt`` or a hub id; or an open model.
+        model: A bundled name, a folder, a run's ``.ckpt`` or a hub id; or an open model.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` takes a GPU if there is one.
         precision: ``"32"``, or ``"bf16"`` for autocast to bfloat16.
         method: ``package.module:Class``, to be trusted if the model is not the library's own.

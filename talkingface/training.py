@@ -241,7 +241,10 @@ def train(arguments: list[str]) -> None:
             load_from_checkpoint_support=False,
         )
     except ArgumentError as error:
-        hint = f"(see talkingface {arguments[0]} --help)"
+        hint = (
+            f"(see talkingface {arguments[0]} --help, with --model.help CLASS or --data.help CLASS "
+            "for the arguments of these)"
+        )
         raise ValueError(f"{explain(error.message)} {hint}") from error
     except (ValueError, MisconfigurationException) as error:
         raise ValueError(explain(str(error))) from error

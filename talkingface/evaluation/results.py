@@ -207,7 +207,9 @@ def definition(measure: Measure) -> str:
 
 def show(value: float, measure: Measure) -> str:
     """A value with the measure's digits; a dash where there is none."""
-    return "-" if math.isnan(value) else f"{value:.{measure.digits}f}"
+    if math.isnan(value):
+        return "-"
+    return f"{round(value, measure.digits) + 0.0:.{measure.digits}f}"  # never -0.000
 
 
 def markdown(results: Results) -> str:
