@@ -303,7 +303,7 @@ def _convert_stylegan2(options: argparse.Namespace) -> int:
     from talkingface.models.experts.stylegan2.expert import StyleGAN2
 
     model = StyleGAN2.from_official(options.input)
-    print(model.save_pretrained(options.output, with_discriminator=True))
+    print(model.save_pretrained(options.output, with_discriminator=not model.lacks_discriminator))
     return 0
 
 

@@ -11,7 +11,7 @@ class Whitening(nn.Module):
         layers: Codes, each with a covariance of its own.
         dim: Their length D.
         momentum: Weight m of a batch in the covariance, once there were :math:`1 / m` of them.
-        floor: Least variance of a direction, as a share of the mean of all.
+        floor: What is added to the variance of each direction, as a share of the mean of all.
 
     Each batch of codes is to be counted once, by :meth:`update`, however many errors are measured
     in its units.

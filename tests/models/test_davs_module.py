@@ -311,6 +311,12 @@ def test_wrong_numbers_of_frames_are_named() -> None:
         DAVS_MAIN(dim=32)
 
 
+def test_one_clip_cannot_teach_the_discriminator_of_sequences() -> None:
+    with pytest.raises(ValueError, match=r"data\.batch_size of 2 or more, or model\.gan none"):
+        DAVS_MAIN().generate(batch_of(1))
+    assert "from_audio" in DAVS_MAIN(gan="none").generate(batch_of(1))
+
+
 def test_papers_person_encoder_takes_the_same_place() -> None:
     model = DAVS_MAIN(person_backbone="vggm", person_channels=(4, 4, 8, 8, 8, 8, 16))
     fit(model, loader(4, 2))
@@ -460,6 +466,15 @@ def test_fine_tuning_nears_the_photo_and_leaves_the_model_alone(model: Any) -> N
     errors = [((frames - PHOTO).abs() * outside).mean() for frames in (after, before)]
     assert errors[0] < 0.8 * errors[1]
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+
+
+def test_fine_tuning_sees_its_own_steps_under_autocast(model: Any) -> None:
+    photo, words = (PHOTO + 1) / 2, torch.randn(4, 16)
+    _, losses = fine_tune(model.networks, photo, words, model.mouth, lr=5e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, again = fine_tune(model.networks, photo, words, model.mouth, lr=5e-3)
+    assert losses[-1] < 0.95 * losses[0]
+    assert again == losses
 
 
 @pytest.mark.parametrize(

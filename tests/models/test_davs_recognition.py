@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DistributedSampler, default_collate
 
 from talkingface.models.davs.supervision import labelled_faces, spread_frames, verify_people
 from talkingface.training import CONFIGS
@@ -128,6 +128,23 @@ def test_labels_may_be_smoothed() -> None:
         everywhere = -scores.log_softmax(1).mean()
         torch.testing.assert_close(smooth[name], 0.9 * sharp[name] + 0.1 * everywhere)
     assert smooth["person"] == sharp["person"]
+
+
+@pytest.mark.parametrize(("clips", "ranks"), [(12, 1), (13, 2), (512, 6)])
+def test_clips_that_a_sampler_repeats_are_no_rivals(clips: int, ranks: int) -> None:
+    """Of what Lightning's samplers give to each rank, every clip counts once."""
+    counted = []
+    for rank in range(ranks):
+        everything: Any = range(clips)
+        sampler: Any = DistributedSampler(everything, ranks, rank, shuffle=False)
+        model = still()
+        data = SimpleNamespace(dataset=range(clips))
+        model.trainer = SimpleNamespace(
+            world_size=ranks, global_rank=rank, testing=False, val_dataloaders=[data]
+        )
+        for batch in torch.tensor(list(sampler)).split(5):
+            counted += batch[: model._without_repeats(len(batch))].tolist()
+    assert sorted(counted) == list(range(clips))
 
 
 def test_classifiers_are_shared_or_not() -> None:

@@ -89,6 +89,18 @@ def test_only_the_audio_layers_hear(networks: FCTFGNetworks) -> None:
 
 
 @torch.no_grad()
+def test_codes_are_not_rounded_under_autocast() -> None:
+    seed(0)
+    networks = FC_TFG().networks
+    networks.split(4)
+    codes = torch.randn(2, 8, 16)
+    exact = networks.canonical_code(codes), networks.motion_code(codes[:, None, :4], None)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = networks.canonical_code(codes), networks.motion_code(codes[:, None, :4], None)
+    assert all(map(torch.equal, exact, again))
+
+
+@torch.no_grad()
 def test_temporal_convolution_sees_three_frames_of_a_layer() -> None:
     temporal: Any = TemporalConv(4)
     nn.init.ones_(temporal.conv.weight)
@@ -123,6 +135,7 @@ def test_sound_is_heard_around_its_frame(model: FCTFG) -> None:
         ({"mute": 1.0}, "mute=1.0"),
         ({"mouth_weight": 2.0}, "mouth_weight=2.0 needs mouth_box"),
         ({"mouth_box": (0.5, 0.5, 0.4, 0.9)}, "top, left, bottom, right"),
+        ({"orthogonality": "none", "l1_weight": 0.0, "gan_weight": 0.0}, "leave one on"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:

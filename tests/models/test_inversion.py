@@ -136,6 +136,25 @@ def test_refinements_multiply_the_kernels() -> None:
     assert (refined[3] - refined[0]).abs().mean() > 0.01
 
 
+def test_small_changes_are_not_rounded_away() -> None:
+    seed(0)
+    networks = INVERSION_HYPER().eval().networks
+    changes = [
+        (0.002 * torch.randn(1, *x.weight.shape[:2], 1, 1)).bfloat16()
+        for x in networks.generator.synthesis.convs.modules()
+        if isinstance(x, ModulatedConv2d)
+    ]
+    networks.hyper = _Fixed(changes)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for _, offsets in networks.refinements(FRAMES, networks.encode(FRAMES), 5):
+            last = offsets
+        layer = networks.generator.synthesis.convs[0]
+        kernel = next(x for x in layer.modules() if isinstance(x, ModulatedConv2d)).weight
+    for total, change in zip(last, changes, strict=True):
+        torch.testing.assert_close(total, 5 * change.float())
+    assert kernel.dtype == torch.float32
+
+
 def test_widest_convolutions_share_a_decoder() -> None:
     hyper = INVERSION_HYPER().networks.hyper
     assert len(hyper.blocks) == 7  # convolutions of a generator of 32 px
@@ -269,6 +288,17 @@ def test_released_checkpoint_opens(psp_file: tuple[Path, PSPEncoder]) -> None:
         torch.testing.assert_close(model.reconstruct(frames), generator(latents).clamp(-1, 1))
 
 
+def test_a_hypernetwork_begins_on_a_released_checkpoint(psp_file: tuple[Path, PSPEncoder]) -> None:
+    plain, hyper = (
+        Inversion.from_official(psp_file[0], **SMALL, **options)
+        for options in ({}, {"hyper": True, "hyper_channels": (4, 4, 4, 4), "hyper_dim": 4})
+    )
+    assert hyper.networks.hyper is not None
+    frames = nn.functional.interpolate(FRAMES, (64, 64))
+    with torch.no_grad():  # its last map begins at zero
+        torch.testing.assert_close(hyper.reconstruct(frames), plain.reconstruct(frames))
+
+
 def test_other_checkpoints_are_refused(psp_file: tuple[Path, PSPEncoder], tmp_path: Path) -> None:
     torch.save({"g_ema": {"x": torch.zeros(1)}}, tmp_path / "stylegan2.pt")
     with pytest.raises(ValueError, match=r"not a checkpoint of pSp: it holds 'g_ema\.x'"):
@@ -278,6 +308,18 @@ def test_other_checkpoints_are_refused(psp_file: tuple[Path, PSPEncoder], tmp_pa
     torch.save(content, tmp_path / "cut.pt")
     with pytest.raises(ValueError, match=r"lacks 1 tensors, first of all 'latlayer1\.bias'"):
         Inversion.from_official(tmp_path / "cut.pt", **SMALL)
+
+
+def test_only_a_generator_that_learnt_nothing_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = INVERSION(identity_weight=0.0)
+    torch.nn.init.normal_(trained.networks.generator.get_parameter("synthesis.to_rgbs.0.bias"))
+    folder = trained.save_pretrained(tmp_path / "model")
+    INVERSION(identity_weight=0.0).initialise(inversion=folder).setup("fit")
+    assert "never trained" not in caplog.text
+    INVERSION(identity_weight=0.0).setup("fit")
+    assert "never trained" in caplog.text
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

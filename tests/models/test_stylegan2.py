@@ -71,6 +71,14 @@ def test_official_checkpoint_opens(official: Path, tmp_path: Path) -> None:
     assert torch.equal(opened.discriminator(opened.sample(2)), model.discriminator(model.sample(2)))
 
 
+def test_what_a_checkpoint_lacks_is_not_passed_on(official: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(official, weights_only=False)
+    del checkpoint["d"]
+    torch.save(checkpoint, official)
+    assert main(["convert", "stylegan2", str(official), str(tmp_path / "model")]) == 0
+    assert StyleGAN2.from_pretrained(tmp_path / "model").lacks_discriminator
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -182,7 +182,10 @@ def test_what_cannot_be_taught_is_refused(data: RandomFaceDataModule, tmp_path: 
         make().initialise(taught=folder, inversion=folder)
     with pytest.raises(ValueError, match="leave train_generator on"):
         make(train_generator=False).initialise(pc_avs="pc-avs-tiny")
+    data.setup()
     batch = default_collate([data.train_dataset[0]])
+    with pytest.raises(ValueError, match=r"data\.batch_size of 2 or more"):
+        make().training_step(batch, 0)
     del batch["looks"]
     with pytest.raises(ValueError, match="the data has no looks"):
         make().training_step(batch, 0)

@@ -236,7 +236,8 @@ class ModulatedConv2d(nn.Module):
         modulation = self.modulation(style) * self.scale
         weight: Tensor = self.weight
         if offset is not None:  # one kernel for all samples, or one for each
-            weight = (weight * (1 + offset)).squeeze(0)
+            # Not 1 + d, which rounds a small change in bfloat16 away.
+            weight = (weight + weight * offset).squeeze(0)
         if weight.ndim == 5 or self.pick_form(x) == "weights":
             return self._scaled_weights(x, weight, modulation)
         return self._scaled_activations(x, weight, modulation)

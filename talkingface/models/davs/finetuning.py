@@ -32,8 +32,12 @@ def fine_tune(
         The copy, in eval mode, and the loss of each step.
     """
     losses = []
-    with torch.inference_mode(False), torch.enable_grad():
-        photo, words, weight = photo.clone(), words.clone(), 1 - 0.999 * mouth.clone()
+    # Autocast keeps what it cast of the weights until its outermost context ends: not here, where
+    # they change in every step.
+    exact = torch.autocast(photo.device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), exact:
+        photo, words = (x.to(mouth.dtype, copy=True) for x in (photo, words))
+        weight = 1 - 0.999 * mouth.clone()
         tuned = copy.deepcopy(networks).eval()
         learning = nn.ModuleList([tuned.person_encoder, tuned.decoder]).train()
         learning.requires_grad_(True)

@@ -39,6 +39,7 @@ from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
     labelled_faces,
+    measured_count,
     report_accumulation,
     spread_frames,
     supervise,
@@ -382,6 +383,11 @@ class DAVS(TalkingFaceModule):
         Lips are those of ``driving`` where the batch has it, else the target's own.
         """
         networks = cast(DAVSNetworks, self.networks)
+        if len(batch["video"]) < 2 and self.training and "sequence" in self.discriminator:
+            raise ValueError(
+                "the discriminator of sequences has batch norm over clips, and cannot learn from "
+                "one at a time: give data.batch_size of 2 or more, or model.gan none."
+            )
         driving = unit_range(batch.get("driving", batch["video"]))
         video, photo = unit_range(batch["video"]), unit_range(batch["source"][:, 0])
         frames = spread_frames(video.shape[1], self.word_frames, self.training)
@@ -546,8 +552,7 @@ class DAVS(TalkingFaceModule):
         counts its own clips, so that all of them have some; turns go round the ranks.
         """
         trainer = self.trainer
-        loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
-        every = max(1, math.ceil(len(loader.dataset) / self.leak_clips))
+        every = max(1, math.ceil(measured_count(trainer) / self.leak_clips))
         for clip, word in zip(video, words, strict=True):
             turn, rest = divmod(self._seen, every)
             self._seen += 1

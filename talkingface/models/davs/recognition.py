@@ -18,6 +18,7 @@ from talkingface.models.davs.discriminators import DomainDiscriminator
 from talkingface.models.davs.networks import PersonBackbone, RecognitionNetworks
 from talkingface.models.davs.supervision import (
     labelled_faces,
+    measured_count,
     report_accumulation,
     spread_frames,
     supervise,
@@ -158,6 +159,7 @@ class DAVSRecognition(AdversarialModule):
             {name: Retrieval(ks=(1,)) for name in ("video_to_audio", "audio_to_video")}
         )
         self.verification = EmbeddingAUC()
+        self._seen = 0
 
     def initialise(self, model: str | Path) -> Self:
         """Start from the weights of another run, whose path is not stored.
@@ -229,10 +231,24 @@ class DAVSRecognition(AdversarialModule):
             for name, score in scores.items():
                 self.accuracies[name].update(score.float(), batch["word"])
         rows, columns = (F.normalize(x.flatten(1).float(), dim=1) for x in (visual, audio))
-        self.retrievals["video_to_audio"].update(rows, columns)
-        self.retrievals["audio_to_video"].update(columns, rows)
+        count = self._without_repeats(len(rows))
+        if count:
+            self.retrievals["video_to_audio"].update(rows[:count], columns[:count])
+            self.retrievals["audio_to_video"].update(columns[:count], rows[:count])
         if "identity" in batch and self.person_weight:
             verify_people(self.verification, networks, batch)
+
+    def _without_repeats(self, count: int) -> int:
+        """How many clips of a batch count, in each of which somebody else's half is to be found.
+
+        So that all ranks have as many, samplers repeat clips, the last ones of some ranks. A clip
+        that is there twice has two nearest halves.
+        """
+        ranks = self.trainer.world_size
+        own = -((self.global_rank - measured_count(self.trainer)) // ranks)
+        left = max(0, own - self._seen)
+        self._seen += count
+        return min(count, left)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was measured against the count of updates."""
@@ -240,8 +256,10 @@ class DAVSRecognition(AdversarialModule):
         for name, accuracy in self.accuracies.items():
             if (value := value_of(self, accuracy)) is not None:
                 scores[f"val/{name}_accuracy"] = value["top1"]
+        self._seen = 0
         for name, retrieval in self.retrievals.items():
-            pairs = sum(len(rows) for rows in retrieval.queries) * self.trainer.world_size
+            own = torch.tensor(sum(len(rows) for rows in retrieval.queries), device=self.device)
+            pairs = self.trainer.strategy.reduce(own, reduce_op="sum")
             retrieval.ks = (1, 10) if pairs >= 10 else (1,)
             scores |= {f"val/{name}_{key}": value for key, value in retrieval.compute().items()}
         if (area := value_of(self, self.verification)) is not None:

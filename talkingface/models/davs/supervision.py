@@ -158,6 +158,12 @@ def value_of(module: Any, metric: Metric) -> Any:
         return None
 
 
+def measured_count(trainer: Any) -> int:
+    """Number of clips of the set that is validated or tested, on all ranks."""
+    loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    return len((loaders[0] if isinstance(loaders, list) else loaders).dataset)
+
+
 def verify_people(metric: EmbeddingAUC, networks: RecognitionNetworks, batch: Batch) -> None:
     """Add the person codes of two pictures of each clip to a verification metric.
 

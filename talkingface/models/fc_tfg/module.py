@@ -228,6 +228,13 @@ class FCTFG(TalkingFaceModule):
         self.discriminator = StyleGAN2Discriminator(
             image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
         )
+        if not (
+            (orthogonality != "none" and orthogonality_weight)
+            or any((code_weight, seen_weight, reading_weight, sync_weight, identity_weight))
+            or any((l1_weight, mouth_weight, landmark_weight, perceptual_weight))
+            or any((feature_weight, gan_weight))
+        ):
+            raise ValueError("every term of the loss has weight 0: leave one on.")
         if code_weight or seen_weight:
             self.whitening = Whitening(len(motion_layers), style_dim)
         mouth = None if mouth_box is None else box_mask(image_size, mouth_box)

@@ -255,9 +255,14 @@ class FCTFGNetworks(nn.Module):
         for layer in self.motion.layers:
             _pass(layer, ~entries)
 
+    def _exact(self) -> torch.autocast:
+        """No autocast: what gaze does to a code is lost in bfloat16 behind a bias of 30."""
+        return torch.autocast(self.average.device.type, enabled=False)
+
     def canonical_code(self, codes: Tensor) -> Tensor:
         """Codes z_sc (B, motion layers, style_dim) of codes (B, layers, style_dim) of sources."""
-        return self.canonical(codes[:, self.motion_layers])
+        with self._exact():
+            return self.canonical(codes[:, self.motion_layers].to(self.average))
 
     def motion_code(self, codes: Tensor, mel: Tensor | None, muted: Tensor | None = None) -> Tensor:
         """Codes z_cd (B, T, motion layers, style_dim) of what the driving frames show and say.
@@ -270,7 +275,9 @@ class FCTFGNetworks(nn.Module):
         sound = None
         if mel is not None:
             sound = self.audio_encoder(mel.flatten(0, 1)).unflatten(0, mel.shape[:2])
-        return self.motion(codes, sound, muted)
+            sound = sound.to(self.average)
+        with self._exact():
+            return self.motion(codes.to(self.average), sound, muted)
 
     def fuse(
         self, codes: Tensor, canonical: Tensor, motion: Tensor, state: State = None

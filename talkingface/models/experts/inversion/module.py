@@ -14,6 +14,7 @@ from talkingface.data.batch import Batch
 from talkingface.losses.identity import IdentityLoss
 from talkingface.losses.perceptual import LPIPSLoss
 from talkingface.models.base import as_float
+from talkingface.models.components.stylegan2 import ToRGB
 from talkingface.models.components.stylegan2_generator import StyleGAN2Generator
 from talkingface.models.experts.inversion.convert import convert_psp, generator_sizes
 from talkingface.models.experts.inversion.networks import InversionNetworks
@@ -157,7 +158,10 @@ class Inversion(ReproducibleModule):
         """
         state = load_state_dict_file(path)
         model = cls(**(generator_sizes(state) | overrides))
-        model.networks.load_state_dict(convert_psp(state, model.networks))
+        converted = convert_psp(state, model.networks)
+        if (hyper := model.networks.hyper) is not None:  # pSp has none: it begins untrained
+            converted |= {f"hyper.{key}": value for key, value in hyper.state_dict().items()}
+        model.networks.load_state_dict(converted)
         return model.eval()
 
     def initialise(
@@ -223,7 +227,9 @@ class Inversion(ReproducibleModule):
             )
         if self.identity_weight and "identity" not in self._judges:
             self._judges["identity"] = identity_loss(self.identity)
-        if not (self.train_generator or self.networks.average.any()):
+        # Biases begin at zero, and stay there only where nothing was learnt.
+        layers = [x for x in self.networks.generator.modules() if isinstance(x, ToRGB)]
+        if not (self.train_generator or any(layer.bias.any() for layer in layers)):
             log.warning("the generator was never trained: give --init.stylegan2 FOLDER")
 
     def invert(self, frames: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ class InversionNetworks(nn.Module):
             if self.hyper is None:
                 raise ValueError("these networks have no hypernetwork: make them with hyper=True")
             changes = self.hyper(fit_input(images), fit_input(painted.detach()))
+            changes = [change.to(self.average.dtype) for change in changes]
             if offsets:
                 changes = [x.detach() + change for x, change in zip(offsets, changes, strict=True)]
             offsets = changes

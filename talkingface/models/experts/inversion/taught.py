@@ -223,6 +223,11 @@ class TaughtInversion(Inversion):
         self, frames: Tensor, looks: Tensor, pose: Tensor, expression: Tensor
     ) -> dict[str, Tensor]:
         """How far what the encoder reads is from the codes of the labels."""
+        if len(frames) < 2:
+            raise ValueError(
+                "a batch of one face says nothing of how codes vary: give data.batch_size of 2 or "
+                "more."
+            )
         with torch.no_grad():
             hidden = torch.rand(len(frames), device=frames.device) < self.hidden
             seen = frames * (1 - hidden[:, None, None, None] * cast(Tensor, self.mouth))

@@ -173,6 +173,7 @@ class StyleGAN2(AdversarialModule):
             state = convert_discriminator(parts["discriminator"], model.discriminator)
             model.discriminator.load_state_dict(state)
         else:
+            model.lacks_discriminator = True
             log.info("not in the checkpoint, left untrained: discriminator")
         model.restart_average()
         return model.eval()
