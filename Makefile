@@ -112,7 +112,11 @@ weights: $(INSTALLED)
 		--trainer.default_root_dir runs/davs_main
 	$(BIN)/talkingface fit --config davs/decoder_tiny --trainer.precision bf16-mixed --init.model runs/davs_main/model \
 		--data.seed 1 --model.pixel_loss l1 --model.l1_weight 4 --model.mouth_weight 24 --model.lr 1e-3 \
-		--trainer.max_epochs 75 --trainer.check_val_every_n_epoch 25 --trainer.default_root_dir runs/davs
+		--trainer.max_epochs 75 --trainer.check_val_every_n_epoch 25 --trainer.default_root_dir runs/davs_last
+	$(BIN)/talkingface fit --config davs/decoder_tiny --trainer.precision bf16-mixed --init.model runs/davs_last/model \
+		--data.seed 2 --model.pixel_loss l1 --model.l1_weight 4 --model.mouth_weight 24 --model.lr 1e-3 --model.person_weight 0 \
+		--model.freeze "[word_classifier,person_encoder,person_classifier,audio_encoder,decoder]" \
+		--trainer.max_epochs 60 --trainer.check_val_every_n_epoch 60 --trainer.default_root_dir runs/davs
 	$(BIN)/talkingface fit --config pc_avs/pixels_drawn --trainer.precision bf16-mixed
 	$(BIN)/talkingface fit --config pc_avs/main_drawn --trainer.precision bf16-mixed --init.model runs/pc_avs_pixels/model
 	$(MAKE) fc_tfg PC_AVS=runs/pc_avs/model
