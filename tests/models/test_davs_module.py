@@ -206,6 +206,20 @@ def test_squares_take_the_place_of_differences() -> None:
     assert "video_l1" not in losses
 
 
+def test_adversaries_may_have_a_rate_of_their_own() -> None:
+    """Adam's first step moves every weight that has a gradient by the learning rate."""
+    for options, wanted in (({}, 1e-3), ({"discriminator_lr": 0.1}, 0.1)):
+        model = DAVS_MAIN(lr=1e-3, **options)
+        networks, adversaries = model.configure_optimizers()
+        before = model.discriminator["word_classifier"].fc.bias.detach().clone()
+        outputs = {k: v.detach() for k, v in model.generate(batch_of(4)).items()}
+        sum(model.discriminator_losses(batch_of(4), outputs).values()).backward()
+        adversaries.step()
+        moved = (model.discriminator["word_classifier"].fc.bias - before).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, wanted), rtol=1e-4, atol=0)
+        assert networks.param_groups[0]["lr"] == 1e-3
+
+
 def test_without_supervision_only_the_frames_to_generate_are_encoded() -> None:
     off = {"word_weight": 0.0, "contrastive_weight": 0.0, "domain_weight": 0.0}
     shorter = {"sequence_frames": 1, "gan": "none"}

@@ -138,7 +138,9 @@ class DAVS(TalkingFaceModule):
             that are aligned frame by frame teach; see
             :func:`~talkingface.models.davs.stabilisation.stabilise`.
         leak_clips: Validation clips, in all, among which the leak probe looks for words.
-        lr: Learning rate of Adam, for both players.
+        lr: Learning rate of Adam.
+        discriminator_lr: That of the adversaries, ``lr`` by default. A classifier that shall find
+            what a code hardly betrays has to learn faster than the encoder evades it.
         freeze: Prefixes of network parts that are not trained, e.g. ``["lip_encoder"]``.
         accumulate: Batches per update.
         clip: Largest gradient norm of each player.
@@ -217,6 +219,7 @@ class DAVS(TalkingFaceModule):
         stabilise: bool = False,
         leak_clips: int = 2000,
         lr: float = 1e-4,
+        discriminator_lr: float | None = None,
         freeze: list[str] | None = None,
         accumulate: int = 1,
         clip: float | None = None,
@@ -261,7 +264,9 @@ class DAVS(TalkingFaceModule):
         self.domain_weight = domain_weight
         self.domain_form: DomainForm = domain_form
         self.scales: dict[Driver, float] = {"audio": audio_scale, "video": video_scale}
-        self.finetune_steps, self.stabilise, self.lr = finetune_steps, stabilise, lr
+        self.finetune_steps, self.stabilise = finetune_steps, stabilise
+        self.lr = lr
+        self.discriminator_lr = lr if discriminator_lr is None else discriminator_lr
         self.front_end = DAVSMFCC()
         self.register_buffer("mouth", box_mask(image_size), persistent=False)
         self.networks = networks = DAVSNetworks(
@@ -637,7 +642,8 @@ class DAVS(TalkingFaceModule):
         """Adam for each player."""
         trained = [p for p in self.networks.parameters() if p.requires_grad]
         return [
-            torch.optim.Adam(part, self.lr) for part in (trained, self.discriminator.parameters())
+            torch.optim.Adam(trained, self.lr),
+            torch.optim.Adam(self.discriminator.parameters(), self.discriminator_lr),
         ]
 
 
