@@ -191,7 +191,7 @@ def test_bundled_models_are_small_and_described() -> None:
         assert folder is not None
         sizes[name] = (folder / "model.safetensors").stat().st_size
         card = (folder / "README.md").read_text()
-        assert re.search(r"Command: `talkingface fit .*`, \d+ steps", card), name
+        assert re.search(r"Command of its last run: `talkingface fit .*`, \d+ steps", card), name
         assert "Licence: Apache-2.0" in card and "float16" in card
     assert max(sizes.values()) <= 4e6 and sum(sizes.values()) <= 25e6
 
