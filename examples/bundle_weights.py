@@ -10,6 +10,7 @@ The card says what the model's config.json says, and nothing is typed by hand.
 import argparse
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def main() -> None:
         "size": weights.stat().st_size / 1e6,
         "figures": show(figures),
     }
+    # Where it was written says nothing to others.
+    saved["command"] = re.sub(r" --trainer\.default_root_dir \S+", "", saved.get("command") or "")
     card = CARD.format_map({"steps": "unknown", **saved, **facts})
     (folder / "README.md").write_text(card, encoding="utf-8")
     declare(options.name)
