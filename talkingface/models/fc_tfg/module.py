@@ -228,12 +228,10 @@ class FCTFG(TalkingFaceModule):
         self.discriminator = StyleGAN2Discriminator(
             image_size, channel_multiplier, max_channels, 3 * self.judged, stddev_group
         )
-        if not (
-            (orthogonality != "none" and orthogonality_weight)
-            or any((code_weight, seen_weight, reading_weight, sync_weight, identity_weight))
-            or any((l1_weight, mouth_weight, landmark_weight, perceptual_weight))
-            or any((feature_weight, gan_weight))
-        ):
+        at_right_angles = orthogonality_weight if orthogonality != "none" else 0.0
+        own = (code_weight, seen_weight, reading_weight, mouth_weight, landmark_weight)
+        eq9 = (at_right_angles, sync_weight, identity_weight, l1_weight, perceptual_weight)
+        if not any((*eq9, *own, gan_weight, feature_weight)):
             raise ValueError("every term of the loss has weight 0: leave one on.")
         if code_weight or seen_weight:
             self.whitening = Whitening(len(motion_layers), style_dim)

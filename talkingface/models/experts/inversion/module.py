@@ -159,9 +159,7 @@ class Inversion(ReproducibleModule):
         state = load_state_dict_file(path)
         model = cls(**(generator_sizes(state) | overrides))
         converted = convert_psp(state, model.networks)
-        if (hyper := model.networks.hyper) is not None:  # pSp has none: it begins untrained
-            converted |= {f"hyper.{key}": value for key, value in hyper.state_dict().items()}
-        model.networks.load_state_dict(converted)
+        model.networks.load_state_dict(_with_hyper(converted, model.networks))
         return model.eval()
 
     def initialise(
@@ -190,10 +188,7 @@ class Inversion(ReproducibleModule):
         networks = self.networks
         if inversion is not None:
             other = load_pretrained(inversion, Inversion).networks.state_dict()
-            if networks.hyper is not None and not any(key.startswith("hyper.") for key in other):
-                own = networks.hyper.state_dict()
-                other |= {f"hyper.{key}": value for key, value in own.items()}
-            transfer(other, networks, str(inversion))
+            transfer(_with_hyper(other, networks), networks, str(inversion))
         if stylegan2 is not None:
             generator = _find_generator(stylegan2)
             transfer(generator.state_dict(), networks.generator, str(stylegan2))
@@ -305,6 +300,12 @@ class Inversion(ReproducibleModule):
     def configure_optimizers(self) -> Any:
         """Adam."""
         return torch.optim.Adam(parameter_groups(self.networks, self.lr, self.lr_factors), self.lr)
+
+
+def _with_hyper(state: dict[str, Tensor], networks: nn.Module) -> dict[str, Tensor]:
+    """Weights, and networks' own hypernetwork where they have one and the weights have none."""
+    own = {key: x for key, x in networks.state_dict().items() if key.startswith("hyper.")}
+    return own | state
 
 
 def _find_generator(path: str | Path) -> StyleGAN2Generator:
