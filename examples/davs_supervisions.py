@@ -48,7 +48,9 @@ JITTER = 2
 """Frames by which training windows may lie earlier or later: all that a clip's 29 allow."""
 
 
-def run(sizes: dict[str, Any], data: LRWDataModule, seed: int, epochs: int) -> dict[str, float]:
+def run(
+    sizes: dict[str, Any], data: LRWDataModule, seed: int, epochs: int, precision: str
+) -> dict[str, float]:
     """Train from a seed; what validation measures on the people of the test part."""
     seed_everything(seed, verbose=False)
     data.seed = seed
@@ -61,7 +63,7 @@ def run(sizes: dict[str, Any], data: LRWDataModule, seed: int, epochs: int) -> d
         "enable_model_summary": False,
     }
     schedule: dict[str, Any] = {"max_epochs": epochs, "callbacks": [CosineDecay()]}
-    Trainer(**schedule, limit_val_batches=0, precision="bf16-mixed", **quiet).fit(model, data)
+    Trainer(**schedule, limit_val_batches=0, precision=precision, **quiet).fit(model, data)
     measured = Trainer(**quiet).validate(model, data.test_dataloader(), verbose=False)[0]
     return {name: factor * measured[name] for name, (_, factor) in COLUMNS.items()}
 
@@ -78,6 +80,11 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument(
         "--box", type=float, nargs=4, help="part of a frame: top, left, bottom, right in [0, 1]"
+    )
+    parser.add_argument(
+        "--precision",
+        default="32-true",
+        help="Lightning's; bf16-mixed is faster where the processor has it",
     )
     parser.add_argument("--json", help="file for the numbers of every run")
     options = parser.parse_args()
@@ -102,7 +109,10 @@ def main() -> None:
     numbers: dict[str, list[dict[str, float]]] = {}
     for row in options.rows:
         sizes_of_row = {**sizes, **ROWS[row]}
-        runs = [run(sizes_of_row, data, seed, options.epochs) for seed in range(options.seeds)]
+        runs = [
+            run(sizes_of_row, data, seed, options.epochs, options.precision)
+            for seed in range(options.seeds)
+        ]
         numbers[row] = runs
         if options.json:
             Path(options.json).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
