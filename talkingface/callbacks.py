@@ -1,6 +1,7 @@
 """What a run shows, keeps and lowers: pictures per validation, its newest state, its rates."""
 
 import io
+import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,6 +27,29 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(
             filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Find a run's best checkpoints where they lie now: paths are as the run was started."""
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].get(callback.state_key, {})
+            folder = getattr(callback, "dirpath", None)
+            if folder and {"dirpath", "best_k_models"} <= state.keys():
+                state.update(_moved(state, folder))
+
+
+def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
+    """A ModelCheckpoint's state with the folder its files lie in; as it was if they do not."""
+
+    def here(path: str) -> str:
+        return os.path.join(folder, os.path.basename(path)) if path else path
+
+    if not os.path.isfile(here(state["best_model_path"])):
+        return {}
+    paths = {key: here(path) for key, path in state.items() if key.endswith("_path")}
+    best = {here(path): score for path, score in state["best_k_models"].items()}
+    return paths | {"dirpath": folder, "best_k_models": best}
 
 
 class CosineDecay(pl.Callback):

@@ -360,7 +360,7 @@ def _generate(options: argparse.Namespace) -> int:
 
 
 def parse_setting(word: str) -> tuple[str, Any]:
-    """Name and value of a hyperparameter; what is no JSON is text.
+    """Name and value of a hyperparameter; what is neither JSON nor Python's word for it is text.
 
     Raises:
         ValueError: If there is no value.
@@ -368,10 +368,13 @@ def parse_setting(word: str) -> tuple[str, Any]:
     Example:
         >>> parse_setting("stabilise=true"), parse_setting("gan=none")
         (('stabilise', True), ('gan', 'none'))
+        >>> parse_setting("stabilise=False")
+        ('stabilise', False)
     """
     name, equals, text = word.partition("=")
     if not (name and equals):
         raise ValueError(f"--set {word} gives no value: write NAME=VALUE.")
+    text = {"True": "true", "False": "false", "None": "null"}.get(text, text)
     try:
         return name, json.loads(text)
     except ValueError:
@@ -384,7 +387,7 @@ def _compare(options: argparse.Namespace) -> int:
     models = {}
     for word in options.models:
         # "epoch=9-step=90.ckpt" is a file, and no name.
-        name, equals, model = (word, "", "") if Path(word).exists() else word.partition("=")
+        name, equals, model = (word, "", "") if os.path.exists(word) else word.partition("=")
         if name in models:
             raise ValueError(f"two models are called {name}: name them apart (NAME=MODEL).")
         models[name] = model if equals else word

@@ -1,6 +1,8 @@
 """The training commands: Lightning's command line with stages that build on one another."""
 
 import inspect
+import logging
+import os
 import re
 import warnings
 from argparse import ArgumentError
@@ -25,7 +27,6 @@ QUIET = (
     ".*does not have many workers",
     ".*treespec, LeafSpec",
     "Checkpoint directory .* exists and is not empty",
-    "The dirpath has changed",
 )
 """Warnings of Lightning about what is meant to be so, or about itself."""
 
@@ -78,8 +79,16 @@ class TalkingFaceCLI(LightningCLI):
             if newest is None:
                 raise FileNotFoundError(f"no run to go on with below {root}: drop --ckpt_path.")
             config["ckpt_path"] = str(newest)
-        elif path not in (None, "best") and not Path(path).is_file():
+        elif path in (None, "best"):
+            return
+        elif not Path(path).is_file():
             raise FileNotFoundError(f"no checkpoint {path}: give a run's .ckpt file, or last.")
+        checkpoint = load_checkpoint_file(config["ckpt_path"])
+        if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
+            raise ValueError(
+                f"{config['ckpt_path']} is not a Lightning checkpoint: give a run's .ckpt file "
+                "(weights alone start a training by --init)."
+            )
 
     def before_instantiate_classes(self) -> None:
         """Keep a run's newest state as well, unless it keeps none."""
@@ -115,7 +124,7 @@ class TalkingFaceCLI(LightningCLI):
             return
         callback, model = self.trainer.checkpoint_callback, self.model
         steps = getattr(model, "updates", self.trainer.global_step)
-        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+        if isinstance(callback, ModelCheckpoint) and os.path.isfile(callback.best_model_path):
             model = load_pretrained(callback.best_model_path, type(self.model))
             checkpoint = load_checkpoint_file(callback.best_model_path)
             steps = checkpoint.get("updates", checkpoint["global_step"])
@@ -182,7 +191,7 @@ def describe(arguments: list[str]) -> str:
     for argument in arguments:
         named = argument.startswith("-")
         option, equals, value = argument.partition("=") if named else ("", "", argument)
-        if Path(value).is_absolute() or Path(value).exists():
+        if Path(value).is_absolute() or os.path.exists(value):  # Path refuses long words
             value = Path(value).name or value
         words.append(f"{option}{equals}{value}")
     return " ".join(["talkingface", *words])
@@ -207,6 +216,11 @@ def explain(message: str) -> str:
         return f"{owner[1]} needs {', '.join(f'{option}.{name}' for name in names[1].split(', '))}."
     if owner and (name := re.search(r"Option '(\w+)' is not accepted", message)):
         return f"{option}.{name[1]}: {owner[1]} has no such argument."
+    failed = re.search(
+        r"Problem with given class_path '([\w.]+)':\s+(?=\S)(?!Parser key)(.+)", message
+    )
+    if failed and "Option '" not in failed[2] and "arguments are required" not in failed[2]:
+        return f"{failed[1]}: {failed[2]}"
     if missing := re.search(r"No module named '[\w.]+'", message):
         return f"{option}: {missing[0]}: install it, or put the folder that holds it on PYTHONPATH."
     kind = r"Expected a (?:<class '(?!NoneType)(\w+)'>|typing\.(\w+\[.*?\]))"
@@ -225,6 +239,8 @@ def train(arguments: list[str]) -> None:
         ValueError: If an option cannot be used, or what it names does not fit together.
         FileNotFoundError: If there is no such configuration, checkpoint or data.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("talkingface").setLevel(logging.INFO)
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
     try:

@@ -27,7 +27,7 @@ from talkingface.evaluation.comparison import choose_protocols
 from talkingface.evaluation.face_scorers import DrawnFaceScorer
 from talkingface.evaluation.fid_scorer import FIDScorer
 from talkingface.evaluation.footage import EVALUATION_CROP, CorpusFootage, FileFootage, outline
-from talkingface.evaluation.measures import bootstrap, mean, pooled_correlation
+from talkingface.evaluation.measures import Measure, bootstrap, mean, pooled_correlation
 from talkingface.evaluation.protocols import (
     Case,
     exact,
@@ -35,7 +35,7 @@ from talkingface.evaluation.protocols import (
     pose_driven,
     self_driven,
 )
-from talkingface.evaluation.report import check_out
+from talkingface.evaluation.report import check_out, report_folder
 from talkingface.evaluation.representation import (
     embed_clips,
     measure_leak,
@@ -43,11 +43,11 @@ from talkingface.evaluation.representation import (
     retrieve_across,
     retrieve_sources,
 )
-from talkingface.evaluation.results import COPY, GROUND_TRUTH, wrong_audio
+from talkingface.evaluation.results import COPY, GROUND_TRUTH, Failure, Results, wrong_audio
 from talkingface.evaluation.scorers import Scene
 from talkingface.evaluation.sync_scorer import SyncScorer
 from talkingface.generation import VideoGenerator
-from talkingface.metrics import FID
+from talkingface.metrics import FID, SSIM
 from talkingface.models.experts.imagenet import VGG16Pool
 from talkingface.models.experts.readers import FaceReader, IdentityReader
 from talkingface.models.experts.syncnet.expert import SyncExpert
@@ -441,6 +441,51 @@ def test_a_report_beside_other_files_is_not_replaced(report: Path, tmp_path: Pat
         check_out(tmp_path / "out")
 
 
+def test_a_report_goes_where_it_can_stay(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk/out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk/out")
+    with report_folder(tmp_path / "link") as folder:
+        shutil.copytree(report, folder, dirs_exist_ok=True)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk/out/index.html").is_file()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["out"]
+    monkeypatch.chdir(tmp_path / "disk/out")
+    with pytest.raises(ValueError, match=r"\. is the current folder"):
+        check_out(Path("."))
+
+
+def test_a_model_that_fails_everywhere_in_a_protocol_has_a_row() -> None:
+    measure = Measure("psnr", "", "", "higher", "PSNR", "picture", "dB", 2)
+    results = Results(["good", "bad"], cases={"self": ["a"], "pose": ["a", "b"]})
+    for protocol, model in (("self", "good"), ("self", "bad"), ("pose", "good")):
+        results.add(protocol, model, "a", {measure: (20.0,)})
+    for case in ("a", "b"):
+        results.failures.append(Failure("pose", "bad", case, "no"))
+    row = results.row("pose", "bad", measure)
+    assert row is not None and (row.clips, row.failed) == (0, 2) and math.isnan(row.value)
+    assert results.row("pose", wrong_audio("bad"), measure) is None  # was not tried
+
+
+def test_what_one_scorer_cannot_measure_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: SSIM, *frames: Any, **options: Any) -> None:
+        raise ValueError("no structure")
+
+    monkeypatch.setattr(SSIM, "update", fails)
+    options: dict[str, Any] = {"protocols": ["self"], "clips": 2, "seconds": 0.24, "size": 40}
+    out = tmp_path / "out"
+    rows = compare([Still(**PC_AVS.sizes)], out=out, device="cpu", **options, **readers())
+    assert all(row.failed == 0 for row in rows)
+    metrics = {row.metric for row in rows}
+    assert "psnr" in metrics and any(name.startswith("csim") for name in metrics)
+    assert "ssim" not in metrics
+    text = (out / "results.md").read_text()
+    assert "Still, " in text and "no structure" in text
+    assert "MS-SSIM: frames of 40 px are too small" in text
+
+
 def test_frames_without_a_face_move_nothing() -> None:
     scorer = DrawnFaceScorer(readers()["face"], "reader")
     clip = make_clip(PEOPLE[0], seconds=0.4)
@@ -480,6 +525,8 @@ def test_official_scores_leave_the_last_window_out() -> None:
         ({"data": "empty"}, "empty has no video files"),
         ({"data": "nowhere"}, "no folder nowhere"),
         ({"clips": 1}, "clips=1: give at least 2"),
+        ({"size": 8}, "size=8: give at least 11 pixels"),
+        ({"seconds": 0.05}, "seconds=0.05: give at least 0.08 s"),
         ({"protocols": ["user-study"]}, "no protocol 'user-study': there are self, pose, exact"),
         ({"data": "empty", "protocols": ["exact"]}, "'exact' needs exact truth"),
         ({"out": "."}, "holds something other than a report"),

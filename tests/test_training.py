@@ -187,6 +187,16 @@ def test_saves_the_best_weights_not_the_last(workspace: Path, clips: Path) -> No
     again = talkingface.IdentityClassifier.from_pretrained("runs/best/model").state_dict()
     assert all(torch.equal(saved[name], again[name]) for name in saved)
 
+    # So it does where its folder was moved, and under another name of the same path.
+    Path("runs/best").rename("runs/moved")
+    more = ["--ckpt_path", "last", "--trainer.default_root_dir", "runs/moved"]
+    named = ["--ckpt_path", str(Path("runs/moved", *last.parts[2:]).resolve()), *more[2:]]
+    for epochs, option in ((5, more), (6, named)):
+        fit = ["fit", "--config", "best.yaml", "--data.root", str(clips), *option]
+        assert main([*fit, "--trainer.max_epochs", str(epochs)]) == 0
+        again = talkingface.IdentityClassifier.from_pretrained("runs/moved/model").state_dict()
+        assert all(torch.equal(saved[name], again[name]) for name in saved)
+
 
 @pytest.mark.parametrize(
     ("option", "files"),
@@ -199,6 +209,7 @@ def test_runs_without_checkpoints(option: str, files: int, workspace: Path, clip
 
 
 MAIN = ["fit", "--config", "main.yaml"]
+WANDB = "pytorch_lightning.loggers.WandbLogger"  # is not installed
 
 
 @pytest.mark.parametrize(
@@ -213,6 +224,10 @@ MAIN = ["fit", "--config", "main.yaml"]
         ([*MAIN, "--data.root", "x", "--data.frames", "0"], ["frames", "0"]),
         ([*MAIN, "--data.root", "x", "--ckpt_path", "old.ckpt"], ["old.ckpt"]),
         ([*MAIN, "--data.root", "x", "--ckpt_path", "last"], ["runs/main"]),
+        ([*MAIN, "--data.root", "x", "--ckpt_path", "empty.ckpt"], ["empty.ckpt"]),
+        ([*MAIN, "--data.root", "x", "--ckpt_path", "state.pth"], ["state.pth", "--init"]),
+        ([*MAIN, "--data.root", "CLIPS", "--trainer.precision", "bf16-true"], ["bf16-mixed"]),
+        ([*MAIN, "--data.root", "CLIPS", "--trainer.logger", WANDB], [f"{WANDB}: ", "wandb"]),
         ([*MAIN, "--data.root", "CLIPS", "--init.sound", "x"], ["--init.sound", "identity"]),
         ([*MAIN, "--data.root", "CLIPS", "--init.sync", "no"], ["no"]),
         (["fit", "--config", "sync.yaml", "--data.root", "CLIPS", "--init.sync", "x"], ["--init"]),
@@ -227,11 +242,28 @@ def test_errors_are_one_sentence(
     clips: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    Path("empty.ckpt").touch()
+    torch.save({"weight": torch.zeros(1)}, "state.pth")
     assert main([str(clips) if word == "CLIPS" else word for word in arguments]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "talkingface: " in line]
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
     assert "Traceback" not in lines[0] and len(lines[0]) < 400
     assert not list(workspace.rglob("model"))
+
+
+def test_long_words_and_what_a_model_says_of_itself(
+    workspace: Path, clips: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit = ["fit", "--config", "main.yaml", "--data.root", str(clips)]
+    assert main(fit) == 0
+    shutil.rmtree("runs/main/model", ignore_errors=False)
+    callback = {"class_path": "talkingface.callbacks.LogFrames", "init_args": {"clips": 2}}
+    callbacks = json.dumps([callback] * 4)
+    assert len(callbacks) > 255  # more than a file's name may have
+    more = ["--trainer.callbacks", callbacks, "--model.accumulate", "2"]
+    assert main([*fit, *more]) == 0
+    assert "accumulate=2: " in caplog.text
+    assert callbacks in json.loads(Path("runs/main/model/config.json").read_text())["command"]
 
 
 def test_checkpoint_of_other_sizes_is_refused(

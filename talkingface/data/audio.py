@@ -145,6 +145,22 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     return samples.mean(0).astype(np.float32)
 
 
+def _frames(
+    container: InputContainer, stream: av.AudioStream, sought: bool
+) -> Iterator[av.AudioFrame]:
+    """Decode; after a seek what comes first may be a piece of a packet, which players skip."""
+    begun = not sought
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            if begun:
+                raise
+            continue
+        begun = begun or bool(frames)
+        yield from frames
+
+
 def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[int, int]:
     """Sample at which the second packet starts, and samples per packet.
 
@@ -181,7 +197,7 @@ def _decode(
     end: int | None = None  # where the newest frame ends
     # The newest frame is held back: if it turns out to be the last, its padding is cut.
     held, padding = np.zeros(0, np.float32), 0
-    for frame in container.decode(stream):
+    for frame in _frames(container, stream, sought=begin != start):
         samples = _mono(frame)
         index = end or 0
         if frame.pts is not None:

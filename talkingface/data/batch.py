@@ -23,7 +23,8 @@ class Batch(TypedDict):
 
     Shape:
         - ``video``: (B, T, 3, H, W), the target frames.
-        - ``source``: (B, N, 3, H, W), N >= 1 identity references: other frames of the same clip.
+        - ``source``: (B, N, 3, H, W), N >= 1 identity references: other frames of the same clip;
+          any of its frames where the window leaves too few, as words of the corpus do.
         - ``driving``: (B, T, 3, H, W), the source of motion where it is not ``video`` itself.
         - ``audio``: (B, T * 640 + 2 * 3200) float32 in [-1, 1], 16 kHz mono: the frames' sound with
           0.2 s of context on each side; zero outside the file.

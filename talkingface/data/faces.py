@@ -689,8 +689,17 @@ class CroppedClip:
         return warp(frames, self._matrices[indices], self.height, self.width, self._dense)
 
     def read(self, start: int = 0, count: int | None = None) -> Tensor:
-        """Return ``count`` frames from ``start`` on, (T, 3, size, size) uint8."""
+        """Return ``count`` frames from ``start`` on, (T, 3, size, size) uint8.
+
+        Raises:
+            ValueError: if the window does not lie within the track.
+        """
         count = self.frame_count - start if count is None else count
+        if not (start >= 0 and count >= 0 and start + count <= self.frame_count):
+            raise ValueError(
+                f"{self.path} has a track of {self.frame_count} frames: "
+                f"a window of {count} frames from frame {start} does not lie within it."
+            )
         return self._crop(self.clip.read(start, count), slice(start, start + count))
 
     def __getitem__(self, index: int | slice | Sequence[int]) -> Tensor:
@@ -698,7 +707,9 @@ class CroppedClip:
         if isinstance(index, slice):
             index = range(self.frame_count)[index]
         if isinstance(index, Sequence):
-            return self._crop(self.clip[index], list(index))
+            numbers = range(self.frame_count)  # the clip may have more
+            indices = [numbers[number] for number in index]
+            return self._crop(self.clip[indices], indices)
         return self[[index]][0]
 
     def iterate(self, start: int = 0) -> Iterator[Tensor]:

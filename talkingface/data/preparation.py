@@ -15,6 +15,7 @@ import torch
 
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import FPS, SAMPLE_RATE
+from talkingface.data.datasets.folder import find_videos
 from talkingface.data.datasets.mead import find_sound
 from talkingface.data.faces import CROP_TEMPLATES, CroppedClip, preview, track_face
 from talkingface.data.video import VIDEO_SUFFIXES, VideoClip, VideoWriter, write_image
@@ -182,14 +183,8 @@ def format_table(rows: list[PreparedClip]) -> str:
 
 def _find_videos(source: Path, target: Path) -> list[Path]:
     """Return the videos below the source, without hidden files and what lies in the target."""
-    return sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(source).parts)
-        and not path.resolve().is_relative_to(target.resolve())
-    )
+    inside = target.resolve()
+    return [path for path in find_videos(source) if not path.resolve().is_relative_to(inside)]
 
 
 def _write_record(target: Path, method: str, size: int) -> None:

@@ -102,7 +102,7 @@ class WordClipsDataModule(ClipDataModule):
             raise ValueError(
                 f"{path} names none of the clips in {self.root}: it has "
                 f"{next(iter(self._alignment))!r}, the folder has {files[0].name!r}; names must "
-                "agree but for the suffix."
+                "agree, with or without the suffix."
             )
         self._unmatched = {
             file.name: f"no words in {path.name}" for file in files if file.name not in self._keys

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from talkingface.data.batch import FPS
 from talkingface.evaluation.footage import (
     FileFootage,
     Footage,
@@ -92,6 +93,10 @@ def compare(
         raise ValueError(
             f"clips={clips}: give at least 2, since the wrong sound is another clip's."
         )
+    if size < 11:
+        raise ValueError(f"size={size}: give at least 11 pixels, the window of SSIM.")
+    if round(seconds * FPS) < 2:
+        raise ValueError(f"seconds={seconds}: give at least {2 / FPS} s, two frames.")
     where = open_device(device)
     named = name_models(models)
     generators = {

@@ -127,8 +127,10 @@ def _add_picture(panel: Panel, size: int, alexnet: str | Path | None, device: to
     ]
     if size >= 176:
         panel.scorers.append(FrameScorer(MSSSIM().to(device), "MS-SSIM"))
-    else:
+    elif size >= 44:
         panel.scorers.append(FrameScorer(FewScaleMSSSIM().to(device), "MS-SSIM, 3 scales"))
+    else:
+        panel.absent["MS-SSIM"] = f"frames of {size} px are too small: 44 px are needed"
     if alexnet is None:
         panel.absent["LPIPS"] = "no AlexNet weights were given (--alexnet)"
     else:

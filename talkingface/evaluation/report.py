@@ -22,7 +22,7 @@ def check_out(out: Path) -> None:
     """Look at the folder to write before anything is computed.
 
     Raises:
-        ValueError: If it holds something other than a report.
+        ValueError: If it holds something other than a report, or is the current folder.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -42,6 +42,8 @@ def check_out(out: Path) -> None:
             f"{out} holds something other than a report ({other[0] if other else 'parts of one'}): "
             "give a new folder."
         )
+    if out.resolve() == Path.cwd():
+        raise ValueError(f"{out} is the current folder, which cannot be replaced: give another.")
 
 
 @contextmanager
@@ -55,6 +57,7 @@ def report_folder(out: Path) -> Iterator[Path]:
         >>> [file.name for file in out.iterdir()]
         ['results.md']
     """
+    out = out.resolve()  # behind a link to a folder
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:

@@ -103,14 +103,18 @@ class Results:
         return sorted(found, key=lambda measure: groups.index(measure.group))
 
     def row(self, protocol: str, model: str, measure: Measure) -> Row | None:
-        """A number of the table, if there is one."""
+        """A number of the table, if there is one; NaN for a model that failed in every case."""
         key = (protocol, model, measure)
-        if key not in self._rows and key in self.values:
+        if key not in self._rows and (key in self.values or self._failed(protocol, model)):
             self._rows[key] = self._summarise(*key)
         return self._rows.get(key)
 
+    def _failed(self, protocol: str, model: str) -> bool:
+        measured = any(key[:2] == (protocol, model) for key in self.values)
+        return not measured and any(f[:2] == (protocol, model) for f in self.failures)
+
     def _summarise(self, protocol: str, model: str, measure: Measure) -> Row:
-        found = self.values[protocol, model, measure]
+        found = self.values.get((protocol, model, measure), {})
         failed = len(self.cases[protocol]) + len(self.unusable) - len(found)
         names = (model, protocol, measure.metric, measure.profile, measure.region)
         if not found:

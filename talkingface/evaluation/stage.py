@@ -142,10 +142,10 @@ class Stage:
         for row, make in self._rows(protocol, case, scene, picture):
             try:
                 made = make()
-                self._score(protocol, row, case, made, real, scene)
             except Exception as error:  # a model may fail in any way; it is named
                 self._fail(protocol, row, case, error)
                 continue
+            self._score(protocol, row, case, made, real, scene)
             if file is not None and row in self.players:
                 shown[row] = to_uint8(made.cpu())
         if file is None:
@@ -178,9 +178,14 @@ class Stage:
         self, protocol: str, row: str, case: Case, made: Tensor, real: list[Any], scene: Scene
     ) -> None:
         for scorer, reference in zip(self.scorers, real, strict=True):
-            read = reference if made is scene.target else scorer.read(made)
-            self.results.add(protocol, row, case.name, scorer.compare(read, reference, scene))
-            scorer.collect(row, case.name, read, reference)
+            try:
+                read = reference if made is scene.target else scorer.read(made)
+                measured = scorer.compare(read, reference, scene)
+                scorer.collect(row, case.name, read, reference)
+            except Exception as error:  # what the others measure is kept
+                self._fail(protocol, row, case, error)
+                continue
+            self.results.add(protocol, row, case.name, measured)
 
     def _fail(self, protocol: str, row: str, case: Case, error: Exception) -> None:
         self.results.failures.append(Failure(protocol, row, case.name, reason_of(error)))

@@ -5,6 +5,7 @@ from talkingface.losses.adversarial import (
     feature_matching_loss,
     generator_adversarial_loss,
 )
+from talkingface.losses.classification import classification_loss
 from talkingface.losses.contrastive import (
     cross_modal_l1,
     info_nce,
@@ -37,6 +38,7 @@ __all__ = [
     "LPIPSLoss",
     "Whitening",
     "box_mask",
+    "classification_loss",
     "cosine_bce_loss",
     "cosine_sync_loss",
     "cross_modal_l1",

@@ -105,7 +105,7 @@ class CountingClipMean(ClipMean):
     def add_frames(self, numbers: Tensor) -> None:
         """Take in one clip, a number per frame, NaN where there is no face."""
         found = ~numbers.isnan()
-        self.dropped += (~found).sum()
+        self.dropped += (~found).sum().to(self.dropped)
         if found.any():
             self.add(numbers[found].mean())
         else:

@@ -85,7 +85,8 @@ class WordAccuracy(Described, Metric):
             raise ValueError(
                 f"labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}"
             )
-        ranks = (logits >= logits.gather(1, labels[:, None])).sum(1)
+        # Ties, and numbers that are none, count against.
+        ranks = classes - (logits < logits.gather(1, labels[:, None])).sum(1)
         self.hits += torch.stack([(ranks <= k).sum() for k in self.ks])
         self.count += len(labels)
         if self.group_of:

@@ -19,6 +19,7 @@ def own_ranks(queries: Tensor, candidates: Tensor, distance: str = "l2") -> Tens
     """Rank of each query's own candidate among all, 1 for the nearest.
 
     Ties count against: were they broken by luck, features that are all alike would look perfect.
+    So do numbers that are none.
 
     Args:
         queries: Features of shape (N, D).
@@ -44,7 +45,7 @@ def own_ranks(queries: Tensor, candidates: Tensor, distance: str = "l2") -> Tens
         scores = lengths - 2 * rows @ candidates.T
         least = scores.gather(1, own[:, None])
         rounding = 1e-10 * (lengths.max() + rows.square().sum(1, keepdim=True))
-        ranks.append((scores <= least + rounding).sum(1))
+        ranks.append(len(candidates) - (scores > least + rounding).sum(1))
     return torch.cat(ranks)
 
 

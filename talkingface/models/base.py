@@ -127,6 +127,11 @@ class TalkingFaceModule(AdversarialModule):
 
         The frames are those of :meth:`animate`, whatever the chunk. See there for the arguments.
         """
+        if self.dtype in (torch.bfloat16, torch.float16):
+            raise ValueError(
+                f"the model's weights are {self.dtype}: keep them in float32 and animate under "
+                f"torch.autocast({self.device.type!r}, dtype={self.dtype})."
+            )
         if chunk < 1:
             raise ValueError(f"chunk={chunk}: give at least 1 frame.")
         if sum((driving is not None, pose is not None, frontal)) > 1:

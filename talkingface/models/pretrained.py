@@ -1,6 +1,7 @@
 """Saving models and opening them again: a folder with ``config.json`` and safetensors."""
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -150,7 +152,11 @@ class PretrainedMixin(_Module):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, map_location: str | torch.device = "cpu", **overrides: Any
+        cls,
+        name: str | Path,
+        map_location: str | torch.device = "cpu",
+        revision: str | None = None,
+        **overrides: Any,
     ) -> Self:
         """Open a saved model, in eval mode.
 
@@ -159,13 +165,17 @@ class PretrainedMixin(_Module):
                 or an ``organisation/name`` on the Hugging Face hub, looked for in this order. The
                 package's own are verified by their sha256.
             map_location: device to put it on.
+            revision: branch, tag or commit of a model on the hub; its main branch by default.
             overrides: hyperparameters to replace.
+
+        What was frozen in a model's last training (``freeze``) is not any more.
 
         Raises:
             FileNotFoundError: if there is no such model.
-            ValueError: if it is a model of another class, or damaged in any way.
+            ValueError: if it is a model of another class, damaged in any way, or a hyperparameter
+                cannot be what is given.
         """
-        return load_pretrained(name, cls, map_location, **overrides)
+        return load_pretrained(name, cls, map_location, revision, **overrides)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the class, so that a run's checkpoint opens without being told what it is."""
@@ -204,6 +214,7 @@ def load_pretrained(
     path: str | Path,
     cls: type | str | None = None,
     map_location: str | torch.device = "cpu",
+    revision: str | None = None,
     **overrides: Any,
 ) -> Any:
     """Open a saved model of any class, in eval mode.
@@ -214,11 +225,13 @@ def load_pretrained(
             the file's own word is taken, inside ``talkingface.models`` only; and so it is beside
             the name of a class from elsewhere, which cannot be meant for the package's own models.
         map_location: device to put it on.
+        revision: branch, tag or commit of a model on the hub.
         overrides: hyperparameters to replace.
 
     Raises:
         FileNotFoundError: if there is no such model.
-        ValueError: if it is a model of another class, or damaged in any way.
+        ValueError: if it is a model of another class, damaged in any way, or a hyperparameter
+            cannot be what is given.
 
     Example:
         >>> load_pretrained(getfixture("tmp_path"))
@@ -226,11 +239,11 @@ def load_pretrained(
         ...
         FileNotFoundError: ... is not a saved model: it has no config.json
     """
-    source = _locate(path)
+    source = _locate(path, revision)
     if source.is_dir():
         config = _read_config(source / _CONFIG)
         wanted = _wanted_class(cls, config["class"])
-        model = _build(wanted, config["class"], config["hparams"] | overrides, source / _CONFIG)
+        model = _build(wanted, config["class"], config["hparams"], overrides, source / _CONFIG)
         _fill(
             model, load_state_dict_file(source / _MODEL), model.inference_modules, source / _MODEL
         )
@@ -251,9 +264,9 @@ def load_pretrained(
                 f"{source} is not a Lightning checkpoint: give the .ckpt file of a run or the "
                 f"folder of a saved model ({_CONFIG} and {_MODEL})"
             )
-        hparams = _plain_hparams(checkpoint["hyper_parameters"]) | overrides
+        hparams = _plain_hparams(checkpoint["hyper_parameters"])
         wanted = _wanted_class(cls, checkpoint.get("class"))
-        model = _build(wanted, checkpoint.get("class"), hparams, source)
+        model = _build(wanted, checkpoint.get("class"), hparams, overrides, source)
         _fill(model, checkpoint["state_dict"], None, source)
     return model.to(map_location).eval()
 
@@ -295,15 +308,16 @@ def class_name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _locate(path: str | Path) -> Path:
+def _locate(path: str | Path, revision: str | None = None) -> Path:
     """Find a bundled model, a folder, a file or, last, a model on the hub."""
     name = str(path)
-    if bundled := find_bundled(name):
-        return bundled
-    if Path(path).exists():
-        return Path(path)
+    found = find_bundled(name) or (Path(path) if os.path.exists(path) else None)
+    if found and revision is not None:
+        raise ValueError(f"{name} is no model of the hub: it has no revision {revision}.")
+    if found:
+        return found
     if isinstance(path, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        return _download(name)
+        return _download(name, revision)
     names = ", ".join(bundled_names()) or "none"
     raise FileNotFoundError(
         f"no model {name!r}: it is no folder or file here, no organisation/name of the Hugging "
@@ -311,11 +325,12 @@ def _locate(path: str | Path) -> Path:
     )
 
 
-def _download(name: str) -> Path:
+def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
+    files = [_CONFIG, _MODEL, _DISCRIMINATOR]
     try:
-        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _MODEL, _DISCRIMINATOR]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except Exception as error:  # offline, refused, unknown: each has types of its own
         raise FileNotFoundError(
             f"no model {name!r}: there is no such folder, and https://huggingface.co/{name} gave "
@@ -354,8 +369,18 @@ def _wanted_class(cls: type | str | None, named: object) -> type | None:
     return None if inside == [False, True] and not related else wanted
 
 
-def _build(wanted: type | None, named: object, hparams: dict[str, Any], file: Path) -> Any:
-    """Construct the wanted class, or the subclass of it that the file names."""
+def _build(
+    wanted: type | None,
+    named: object,
+    hparams: dict[str, Any],
+    overrides: dict[str, Any],
+    file: Path,
+) -> Any:
+    """Construct the wanted class, or the subclass of it that the file names.
+
+    What its last training froze was that training's affair: who fine-tunes it would find that
+    nothing changes.
+    """
     if not isinstance(named, str):
         cls = wanted
     elif wanted is not None and named in map(class_name, wanted.__mro__):
@@ -364,12 +389,28 @@ def _build(wanted: type | None, named: object, hparams: dict[str, Any], file: Pa
         cls = _named_class(named, wanted, file)
     if cls is None:
         raise ValueError(f"{file} does not name its class: open it with the class's own method")
+    kept = {name: value for name, value in hparams.items() if name != "freeze"}
     try:
-        return cls(**hparams)
-    except (TypeError, ValueError) as error:
+        return cls(**kept | _checked(cls, overrides))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"cannot make a {class_name(cls)} with the hyperparameters of {file}: {error}"
         ) from error
+
+
+def _checked(cls: type, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters as the class's constructor declares them."""
+    declared = inspect.signature(cls).parameters.keys()
+    known = {name: value for name, value in overrides.items() if name in declared}
+    if not known:
+        return overrides
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cls, skip={*declared} - {*known})
+    try:
+        return overrides | parser.parse_object(known).as_dict()
+    except ArgumentError as error:
+        reason = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " ".join(error.message.split()))
+        raise ValueError(reason.removeprefix("Parser key ")) from error
 
 
 def _named_class(name: str, wanted: type | None, file: Path) -> type:

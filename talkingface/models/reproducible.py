@@ -157,6 +157,16 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
             self.get_submodule(name).eval()
         return self
 
+    def setup(self, stage: str) -> None:
+        """Refuse weights of 16 bits, which neither frames nor losses here are made for."""
+        super().setup(stage)
+        precision = str(self.trainer.precision)
+        if precision in ("16-true", "bf16-true") or precision.startswith("transformer-engine"):
+            raise ValueError(
+                f"precision {precision} keeps weights in 16 bits or fewer: use bf16-mixed or "
+                "16-mixed, which keep them in 32."
+            )
+
     def on_fit_start(self) -> None:
         """Train in training mode; Lightning would go on in the mode of ``from_pretrained``."""
         self.train()
@@ -190,6 +200,10 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Any:
         """Measure what validation measures."""
         return self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin as validation does."""
+        self.on_validation_epoch_start()
 
     def on_test_epoch_end(self) -> None:
         """Log what validation logs."""

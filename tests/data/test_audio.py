@@ -89,6 +89,23 @@ def test_every_rate_and_codec_is_heard_at_its_time(
         assert (window - whole).abs().max() <= drift + 1e-6, start
 
 
+def test_after_a_seek_pieces_of_packets_are_skipped(tmp_path: Path) -> None:
+    path = write_media(
+        tmp_path / "a.mpg",
+        stamped(75),
+        sampled(3, 44_100),
+        rate=44_100,
+        video_codec="mpeg1video",
+        audio_codec="mp2",
+        options={"g": "12", "bf": "2"},
+    )
+    whole = read_audio(path)
+    assert lag(whole, truth(0, len(whole))) == 0 and len(whole) == audio_length(path)
+    for start in range(16_000, 40_000, 3200):
+        window = read_audio(path, start, 3200)
+        assert torch.allclose(window, whole[start : start + 3200], atol=1e-3), start
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left = sampled(1, 16_000)
     sound = np.concatenate([left, -0.5 * left])

@@ -326,6 +326,10 @@ def test_cropped_clip_reads_the_same_in_every_way() -> None:
     assert torch.equal(clip[[5, 2]], every[[5, 2]])
     assert torch.equal(clip[4:9:2], every[4:9:2])
     assert torch.equal(clip[-1], every[-1])
+    first = CroppedClip(Frames(frames), track_of(path[:10]), 48)  # type: ignore[arg-type]
+    assert torch.equal(first[-1], every[9]) and torch.equal(first[8:], every[8:10])
+    with pytest.raises(ValueError, match="a window of 5 frames from frame 8"):
+        first.read(8, 5)
     assert torch.equal(torch.stack(list(clip.iterate(1))), every[1:])
     assert torch.equal(track.crop(frames[6:8], 6, 48), every[6:8])
     with pytest.raises(ValueError, match="frames 19 to 20 were asked for"):

@@ -193,6 +193,12 @@ def test_same_seed_same_bytes_in_another_process() -> None:
     assert run.stdout.split() == own
 
 
+def test_words_may_be_spelt_as_folders_of_a_corpus_are() -> None:
+    assert make_word_clip(3, word="PAT").words == make_word_clip(3, word="pat").words
+    own = make_clip(3, seconds=2.0, words=("Two three",))
+    assert own.words == make_clip(3, seconds=2.0, words=("two", "three")).words
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -203,6 +209,7 @@ def test_same_seed_same_bytes_in_another_process() -> None:
         (lambda: make_clip(0, seconds=0.01), "seconds=0.01"),
         (lambda: make_clip(0, seconds=0.2, words=tuple(WORDS)[:3]), r"takes [\d.]+ s"),
         (lambda: make_word_clip(0, word=f"{next(iter(WORDS))}q"), next(iter(WORDS))),
+        (lambda: make_word_clip(0, word="two three"), "word='two three': give one word"),
     ],
 )
 def test_bad_values_are_named(make: Any, message: str) -> None:

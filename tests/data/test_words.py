@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from talkingface.data.datasets.index import ClipFile
+from talkingface.data.datasets.words import match_clips
 from talkingface.data.synthetic.dataset import choose_word
 from talkingface.data.synthetic.writing import write_corpus
 from talkingface.data.words import LRWDataModule, WordClipsDataModule
@@ -142,6 +144,12 @@ def test_bad_words(root: Path, tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         make(root, csv=str(path), val_fraction=0.5).setup()
+
+
+@pytest.mark.parametrize("name", ["s1/c.mp4", "s1/c", "c.mp4", "c"])
+def test_clips_are_named_with_or_without_suffix(name: str) -> None:
+    files = [ClipFile("r/b.mp4", "b.mp4", "b"), ClipFile("r/s1/c.mp4", "s1/c.mp4", "s1")]
+    assert match_clips(files, {name: []}) == {"s1/c.mp4": name}
 
 
 def test_bad_folders_and_arguments(root: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Metrics of features and predictions: identity, retrieval, probes, motion."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,7 @@ def test_retrieval_directions_differ_and_collapse_is_no_success() -> None:
     assert own_ranks(a, b).tolist() == [1, 1, 3]
     assert own_ranks(b, a).tolist() == [1, 2, 1]
     assert own_ranks(torch.full((4, 3), 0.1), torch.full((4, 3), 0.3)).tolist() == [4] * 4
+    assert own_ranks(torch.full((4, 3), math.nan), b.new_ones(4, 3)).tolist() == [4] * 4
 
 
 def test_retrieval_refuses() -> None:
@@ -102,6 +105,9 @@ def test_word_accuracy_by_hand() -> None:
     assert float(scores["top1"]) == pytest.approx(2 / 5)  # a constant prediction is not right
     assert float(scores["top2"]) == pytest.approx(3 / 5)
     assert float(scores["errors_in_group"]) == pytest.approx(1 / 3)
+    broken = WordAccuracy(ks=(1, 3))
+    broken.update(torch.full((2, 4), math.nan), torch.tensor([0, 1]))
+    assert broken.compute() == {"top1": 0, "top3": 0}
     for labels, message in (([0, 1, 2, 3, 4], "0 to 4"), ([0, 1], r"\(B, C\)")):
         with pytest.raises(ValueError, match=message):
             metric.update(logits, torch.tensor(labels))

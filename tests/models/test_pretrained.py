@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 import talkingface
 from talkingface.models.bundled import declare
 from talkingface.models.pretrained import PretrainedMixin, load_pretrained, resolve_class
+from tests.models.tiny import PC_AVS
 
 HERE = __name__
 
@@ -291,10 +292,10 @@ def test_bundled_folder_and_hub(
     shutil.copytree(folder, package / "weights" / "small-tiny")
     monkeypatch.setattr(talkingface, "__file__", str(package / "__init__.py"))
     declare("small-tiny")
-    asked: list[tuple[str, list[str]]] = []
+    asked: list[tuple[str, str | None, list[str]]] = []
 
-    def snapshot_download(name: str, allow_patterns: list[str]) -> str:
-        asked.append((name, allow_patterns))
+    def snapshot_download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision, allow_patterns))
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
@@ -303,10 +304,48 @@ def test_bundled_folder_and_hub(
     for name in ("small-tiny", "saved", "./saved", folder, "someone/small"):
         assert_same(Small.from_pretrained(name).export_state_dict(), expected)
     files = ["config.json", "model.safetensors", "discriminator.safetensors"]
-    assert asked == [("someone/small", files)]
+    Small.from_pretrained("someone/small", revision="v2")
+    assert asked == [("someone/small", None, files), ("someone/small", "v2", files)]
+    with pytest.raises(ValueError, match="small-tiny is no model of the hub"):
+        Small.from_pretrained("small-tiny", revision="v2")
     for missing in ("small-huge", "a/b/c", "../someone/small", tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match=r"no model '.*in the package \(small-tiny\)"):
             Small.from_pretrained(missing)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"finetune_steps": 2.5}, '"finetune_steps": Expected a int'),
+        ({"stabilise": "maybe"}, '"stabilise": Expected a bool'),
+        ({"audio_scale": "1,5"}, '"audio_scale": Expected a float'),
+        ({"gan": "what"}, r"\"gan\": Expected a Literal\['sequence'"),
+        ({"dim": -3}, "make the two equal"),
+        ({"nothing": 1}, "unexpected keyword argument 'nothing'"),
+    ],
+)
+def test_hyperparameters_are_what_the_class_declares(
+    override: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"config.json: .*{message}"):
+        talkingface.DAVS.from_pretrained("davs-tiny", **override)
+    with pytest.raises(ValueError, match=r"config.json: .*negative dimension"):
+        talkingface.PCAVS.from_pretrained("pc-avs-tiny", pose_dim=-3)
+
+
+def test_what_was_frozen_learns_again(tmp_path: Path) -> None:
+    def frozen(model: talkingface.PCAVS) -> set[str]:
+        parameters = model.networks.named_parameters()
+        return {name.split(".")[0] for name, p in parameters if not p.requires_grad}
+
+    model = PC_AVS(freeze=["identity_encoder"])
+    assert frozen(model) == {"identity_encoder"}
+    saved = model.save_pretrained(tmp_path / "saved")
+    assert frozen(talkingface.PCAVS.from_pretrained(saved)) == set()
+    again = talkingface.PCAVS.from_pretrained(saved, freeze=["generator"])
+    assert frozen(again) == {"generator"}
+    tiny = talkingface.DAVS.from_pretrained("davs-tiny")
+    assert all(p.requires_grad for p in tiny.networks.parameters())
 
 
 def test_bundled_files_are_verified(
@@ -339,7 +378,7 @@ def test_bundled_files_are_verified(
 
 
 def test_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def snapshot_download(name: str, allow_patterns: list[str]) -> str:
+    def snapshot_download(name: str, **options: Any) -> str:
         raise ConnectionError("offline")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)

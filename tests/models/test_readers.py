@@ -20,7 +20,7 @@ from talkingface.models.bundled import bundled_names, find_bundled
 from talkingface.models.experts.readers import FaceReader, IdentityReader, Reading
 from talkingface.models.experts.readers.augmentation import degrade, reframe, spoil
 from talkingface.models.experts.readers.face import landmark_distances, mirror
-from tests.models.tiny import FACE_READER, IDENTITY_READER, fit, loader, seed
+from tests.models.tiny import FACE_READER, IDENTITY_READER, fit, loader, seed, trainer
 
 WEIGHTS = Path(talkingface.__file__).parent / "weights"
 PEOPLE_SEEN, STEP = 16, 8
@@ -260,3 +260,10 @@ def test_identity_reader_knows_people_never_seen(size: int, clips: list[Syntheti
     auc = VerificationAUC()
     auc.update(*pair_cosines(vectors, labels))
     assert auc.compute() > 0.97
+
+
+def test_a_test_measures_what_validation_does() -> None:
+    model, items = IDENTITY_READER(), loader(4, 2, frames=2)
+    scores = trainer().validate(model, items, verbose=False)[0]
+    assert "val/auc" in scores
+    assert trainer().test(model, items, verbose=False)[0] == scores

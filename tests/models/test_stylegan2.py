@@ -215,6 +215,8 @@ def test_validation_logs_the_fid_of_its_samples(tmp_path: Path) -> None:
     real = torch.cat([item["video"] for item in items(6)])
     wanted.update(torch.cat([model.sample(6, seed=0), model.sample(6, seed=1)]), real)
     assert scores["val/fid"] == pytest.approx(float(wanted.compute()), rel=1e-3)
+    for _ in range(2):  # each of its own frames alone
+        assert trainer().test(model, loader(6, 3), verbose=False)[0]["val/fid"] == scores["val/fid"]
 
 
 def test_training_goes_on_from_a_saved_model(tmp_path: Path) -> None:

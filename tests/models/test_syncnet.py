@@ -245,6 +245,10 @@ def test_saved_expert_opens_again(tmp_path: Any) -> None:
     frames, sound = items(1, frames=40)[0]["video"], torch.randn(40 * 640)
     assert torch.equal(opened.embed_video(frames), model.embed_video(frames))
     assert opened.offset(frames, sound) == model.offset(frames, sound)
+    kept = {name: value.clone() for name, value in opened.state_dict().items()}
+    opened.train().offset(frames, sound)  # measures, and learns nothing
+    assert all(torch.equal(value, kept[name]) for name, value in opened.state_dict().items())
+    assert opened.training
     norms = opened.embed_audio(sound).norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 

@@ -81,7 +81,7 @@ def _read_words(path: str | Path, rows: "csv.DictReader[str]") -> Alignment:
 def match_clips(files: Sequence[ClipFile], alignment: Alignment) -> dict[str, str]:
     """Find the alignment's key of each file: its name below the root, or its bare name.
 
-    Both without suffix: ``s1/bbaf2n`` before ``bbaf2n``.
+    With its suffix or without: ``s1/bbaf2n.mp4``, ``s1/bbaf2n``, ``bbaf2n.mp4``, ``bbaf2n``.
 
     Returns:
         Name of a file -> key in the alignment, for the files that have one.
@@ -96,8 +96,10 @@ def match_clips(files: Sequence[ClipFile], alignment: Alignment) -> dict[str, st
     """
     found: dict[str, str] = {}
     for file in files:
-        path = PurePosixPath(file.name).with_suffix("")
-        key = next((key for key in (path.as_posix(), path.name) if key in alignment), None)
+        name = PurePosixPath(file.name)
+        path = name.with_suffix("")
+        names = (name.as_posix(), path.as_posix(), name.name, path.name)
+        key = next((key for key in names if key in alignment), None)
         if key is None:
             continue
         if key in found:

@@ -103,7 +103,7 @@ def make_word_clip(
         motion: as for `make_clip`.
 
     Raises:
-        ValueError: if a number is out of range or the word is unknown.
+        ValueError: if a number is out of range, or the word is unknown or none.
 
     Example:
         >>> clip = make_word_clip(person=3, word=next(iter(WORDS)))
@@ -112,6 +112,8 @@ def make_word_clip(
     """
     number = _number(person, take, seed)
     word = choose_word(person, take, seed) if word is None else word
+    if len(word.split()) != 1:
+        raise ValueError(f"word={word!r}: give one word.")
     draw = random.Random(f"neighbours {number} {take}")
     before, after = (tuple(draw.choices(list(WORDS), k=2)) for _ in range(2))
     speech, said = _say((*before, word, *after), sample_voice(number))
@@ -157,8 +159,9 @@ def clip_name(person: int, take: int, seed: int = 0) -> str:
 
 def _say(words: Sequence[str], voice: Voice) -> tuple[Speech, tuple[tuple[str, float, float], ...]]:
     """Speech, and when each word begins and ends."""
-    speech = speak(pronounce(" ".join(words)), voice)
-    return speech, locate(words, speech.spans)
+    text = " ".join(words).lower()
+    speech = speak(pronounce(text), voice)
+    return speech, locate(text.split(), speech.spans)
 
 
 def _clip(

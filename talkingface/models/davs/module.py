@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.data.batch import Batch, Frames, audio_window
 from talkingface.losses import (
     box_mask,
+    classification_loss,
     discriminator_adversarial_loss,
     domain_classification_loss,
     generator_adversarial_loss,
@@ -506,10 +506,10 @@ class DAVS(TalkingFaceModule):
                 losses |= self._discriminate(name, outputs)
         if self.hide_words:
             logits = adversaries["word_classifier"](outputs["leaking_words"])
-            losses["words"] = F.cross_entropy(logits, word_labels(batch))
+            losses["words"] = classification_loss(logits, word_labels(batch), "words")
         if self.hide_persons:
             logits = adversaries["person_classifier"](outputs["leaking_persons"])
-            losses["persons"] = F.cross_entropy(logits, outputs["identity"])
+            losses["persons"] = classification_loss(logits, outputs["identity"])
         return losses
 
     def _discriminate(self, name: str, outputs: Tensors) -> Tensors:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from talkingface.data.batch import Batch
-from talkingface.losses import domain_confusion_loss, margin_contrastive
+from talkingface.losses import classification_loss, domain_confusion_loss, margin_contrastive
 from talkingface.losses.contrastive import MarginForm
 from talkingface.metrics import EmbeddingAUC
 from talkingface.models.davs.networks import RecognitionNetworks
@@ -116,7 +115,7 @@ def supervise(
         words = word_labels(batch)
         smoothing = module.label_smoothing
         from_lips, from_sound = (
-            F.cross_entropy(scores, words, label_smoothing=smoothing)
+            classification_loss(scores, words, "words", smoothing)
             for scores in (networks.word_classifier(visual), networks.classify_sound(audio))
         )
         losses["visual_word"] = module.word_weight * from_lips
@@ -130,7 +129,7 @@ def supervise(
             domain(visual), domain(audio), module.domain_form
         )
     if module.person_weight:
-        people = F.cross_entropy(outputs["people"], outputs["identity"])
+        people = classification_loss(outputs["people"], outputs["identity"])
         losses["person"] = module.person_weight * people
     return losses
 

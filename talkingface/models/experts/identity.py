@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from talkingface.data.batch import Batch
+from talkingface.losses import classification_loss
 from talkingface.models.components.identity_encoder import IdentityEncoder
 from talkingface.models.reproducible import ReproducibleModule
 
@@ -81,7 +81,7 @@ class IdentityClassifier(ReproducibleModule):
     def _score(self, video: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
         logits = self(video.flatten(0, 1))
         labels = identity.repeat_interleave(video.shape[1])
-        return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).float().mean()
+        return classification_loss(logits, labels), (logits.argmax(1) == labels).float().mean()
 
     def configure_optimizers(self) -> Any:
         """Adam."""

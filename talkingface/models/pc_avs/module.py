@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from talkingface.data.batch import Batch, Frames, audio_window, utterance_gain
 from talkingface.losses import (
     box_mask,
+    classification_loss,
     cross_modal_l1,
     discriminator_adversarial_loss,
     feature_matching_loss,
@@ -429,7 +430,7 @@ class PCAVS(TalkingFaceModule):
                     "the data does not say whose clips these are, which identity_weight needs: set "
                     "model.identity_weight 0."
                 )
-            losses["identity"] = self.identity_weight * F.cross_entropy(
+            losses["identity"] = self.identity_weight * classification_loss(
                 outputs["identity"], batch["identity"]
             )
         return losses

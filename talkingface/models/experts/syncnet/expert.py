@@ -18,7 +18,7 @@ from talkingface.models.experts.syncnet.offsets import Padding, find_offset
 from talkingface.models.experts.syncnet.plateau import PlateauWarning
 from talkingface.models.experts.syncnet.syncnet import SyncNet
 from talkingface.models.experts.syncnet.wav2lip import Wav2LipSync
-from talkingface.models.reproducible import ReproducibleModule, half_cosine
+from talkingface.models.reproducible import ReproducibleModule, evaluating, half_cosine
 from talkingface.models.transfer import transfer
 from talkingface.models.weights import load_state_dict_file
 
@@ -202,7 +202,8 @@ class SyncExpert(ReproducibleModule):
         Raises:
             ValueError: If shapes or ranges do not fit, or the clip is too short.
         """
-        features = self.embed_video(frames), self.embed_audio(audio)
+        with evaluating(self):
+            features = self.embed_video(frames), self.embed_audio(audio)
         return find_offset(*features, vshift, padding)[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
