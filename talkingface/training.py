@@ -216,13 +216,13 @@ def explain(message: str) -> str:
         return f"{owner[1]} needs {', '.join(f'{option}.{name}' for name in names[1].split(', '))}."
     if owner and (name := re.search(r"Option '(\w+)' is not accepted", message)):
         return f"{option}.{name[1]}: {owner[1]} has no such argument."
+    if missing := re.search(r"No module named '[\w.]+'", message):
+        return f"{option}: {missing[0]}: install it, or put the folder that holds it on PYTHONPATH."
     failed = re.search(
         r"Problem with given class_path '([\w.]+)':\s+(?=\S)(?!Parser key)(.+)", message
     )
     if failed and "Option '" not in failed[2] and "arguments are required" not in failed[2]:
         return f"{failed[1]}: {failed[2]}"
-    if missing := re.search(r"No module named '[\w.]+'", message):
-        return f"{option}: {missing[0]}: install it, or put the folder that holds it on PYTHONPATH."
     kind = r"Expected a (?:<class '(?!NoneType)(\w+)'>|typing\.(\w+\[.*?\]))"
     if wanted := re.search(kind, message):
         if value := re.search(r"(?:Got|Given) value: (.*)", message):

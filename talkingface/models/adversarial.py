@@ -126,13 +126,13 @@ class AdversarialModule(ReproducibleModule):
 
     def setup(self, stage: str) -> None:
         """Refuse strategies under which two players cannot take turns, before they do anything."""
-        super().setup(stage)
         strategy = type(self.trainer.strategy).__name__
         if "FSDP" in strategy or "DeepSpeed" in strategy or "ModelParallel" in strategy:
             raise ValueError(
                 f"{strategy} shards one model behind one optimizer, but adversarial training has "
                 "two players: use strategy=ddp_find_unused_parameters_true."
             )
+        super().setup(stage)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters."""
