@@ -1,7 +1,7 @@
 """Carry weights from one stage of training into the next."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +66,24 @@ def transfer(state: Mapping[str, Tensor], module: nn.Module, source: str) -> lis
     return heads
 
 
-def transfer_players(path: str | Path, module: Any) -> None:
+def transfer_players(
+    path: str | Path,
+    module: Any,
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> None:
     """Load both players of a saved model of the same class: networks and, if saved, discriminator.
 
     Args:
         path: Folder, ``.ckpt`` or hub id.
         module: An :class:`~talkingface.models.adversarial.AdversarialModule`.
+        adapt: Makes of the networks' tensors what the module needs.
 
     Raises:
         FileNotFoundError: If there is nothing at the path.
         ValueError: If it is another class, or its weights do not fit this model's sizes.
     """
     other: Any = load_pretrained(path, type(module))
-    transfer(other.inference_networks.state_dict(), module.networks, str(path))
+    transfer(adapt(other.inference_networks.state_dict()), module.networks, str(path))
     if other.lacks_discriminator:
         log.info("%s was saved without its discriminator: this one begins anew", path)
         return

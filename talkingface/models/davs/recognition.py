@@ -164,7 +164,8 @@ class DAVSRecognition(AdversarialModule):
     def initialise(self, model: str | Path) -> Self:
         """Start from the weights of another run, whose path is not stored.
 
-        Classifiers of another number of words or people begin anew.
+        Classifiers of another number of words or people begin anew. Where lips and sound shared one
+        and shall not any more (``shared_classifier``), both begin with it.
 
         Args:
             model: Folder of a trained DAVSRecognition, with its discriminator where it has one.
@@ -173,9 +174,17 @@ class DAVSRecognition(AdversarialModule):
             FileNotFoundError: If there is nothing at the path.
             ValueError: If it is another stage, or its weights do not fit this model's sizes.
         """
-        transfer_players(model, self)
+        transfer_players(model, self, self._part_classifiers)
         self.restart_average()
         return self
+
+    def _part_classifiers(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.networks.audio_word_classifier is None or any(
+            name.startswith("audio_word_") for name in state
+        ):
+            return state
+        shared = {name: value for name, value in state.items() if name.startswith("word_")}
+        return state | {f"audio_{name}": value for name, value in shared.items()}
 
     def on_fit_start(self) -> None:
         """Say once what accumulation does to the contrastive loss."""
