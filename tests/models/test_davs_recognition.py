@@ -211,6 +211,20 @@ def test_goes_on_from_another_run_with_other_words_and_people(
         assert torch.equal(value, other.discriminator.state_dict()[name]), name
 
 
+def test_a_shared_classifier_may_go_on_as_two(tmp_path: Path) -> None:
+    shared = DAVS_RECOGNITION()
+    folder = shared.save_pretrained(tmp_path / "shared")
+    each = DAVS_RECOGNITION(shared_classifier=False).initialise(folder)
+    taken = each.networks.audio_word_classifier.state_dict()
+    for name, value in shared.networks.word_classifier.state_dict().items():
+        assert torch.equal(taken[name], value)
+        assert torch.equal(each.networks.word_classifier.state_dict()[name], value)
+    again = DAVS_RECOGNITION(shared_classifier=False)
+    torch.nn.init.ones_(each.networks.audio_word_classifier.fc.bias)
+    again.initialise(each.save_pretrained(tmp_path / "each"))
+    assert bool((again.networks.audio_word_classifier.fc.bias == 1).all())
+
+
 @pytest.mark.parametrize("sizes", [{"word_frames": 1}, {"word_hidden": 8}, {"dim": 8}])
 def test_other_sizes_are_no_other_classes(tmp_path: Path, sizes: dict[str, int]) -> None:
     folder = DAVS_RECOGNITION(num_words=7).save_pretrained(tmp_path / "model")

@@ -179,12 +179,8 @@ class DAVSRecognition(AdversarialModule):
         return self
 
     def _part_classifiers(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.networks.audio_word_classifier is None or any(
-            name.startswith("audio_word_") for name in state
-        ):
-            return state
-        shared = {name: value for name, value in state.items() if name.startswith("word_")}
-        return state | {f"audio_{name}": value for name, value in shared.items()}
+        wanted = [name for name in self.networks.state_dict() if name.startswith("audio_word_")]
+        return {name: state[name.removeprefix("audio_")] for name in wanted} | state
 
     def on_fit_start(self) -> None:
         """Say once what accumulation does to the contrastive loss."""
