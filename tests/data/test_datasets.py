@@ -14,10 +14,11 @@ from talkingface.data.audio import read_audio
 from talkingface.data.batch import audio_window
 from talkingface.data.datasets.clips import ClipDataset, ClipReader, crop_and_resize
 from talkingface.data.datasets.folder import find_folder_clips
-from talkingface.data.datasets.index import ClipFile, FailureLog, index_clips
+from talkingface.data.datasets.index import Clip, ClipFile, FailureLog, index_clips
 from talkingface.data.datasets.voxceleb2 import find_voxceleb2_clips
 from talkingface.data.sampling import Span, Window
 from talkingface.data.video import VideoWriter
+from tests.media import sampled, stamped, write_media
 
 SIZE = 64
 BLOCK = SIZE // 4
@@ -216,6 +217,23 @@ def test_sound_has_context_and_is_zero_outside_the_file(root: Path, cache: bool)
     begin = dataset[Window(0, 8, (0,))]["audio"]
     onset = int((begin.abs() > 0.25).nonzero()[0])
     assert onset == pytest.approx(3200 + 2 * 640, abs=200)
+
+
+def test_sound_before_the_first_picture_is_kept_in_memory_as_well(tmp_path: Path) -> None:
+    path = write_media(
+        tmp_path / "a.mkv",
+        stamped(30, 32, 40),
+        sampled(1.2, 16_000),
+        audio_codec="pcm_s16le",
+        video_start=0.03,
+    )
+    read, kept = (ClipReader([Clip(str(path), "a", "a", 30)], 32) for _ in range(2))
+    kept.cache(0)
+    for start, count in ((0, 5), (12, 5), (25, 5)):
+        window = read.audio(0, start, count)
+        torch.testing.assert_close(kept.audio(0, start, count), window, atol=1e-3, rtol=0)
+    assert read.audio(0, 0, 5)[2800:3200].abs().max() > 0.1  # what sounds in those 30 ms
+    assert float(kept.gain(0)) == pytest.approx(float(read.gain(0)), rel=1e-3)
 
 
 def test_integers_cover_all_spans_in_order(root: Path) -> None:

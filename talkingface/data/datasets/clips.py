@@ -8,17 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import resize
 
 from talkingface.data.audio import read_audio
-from talkingface.data.batch import (
-    AUDIO_CONTEXT,
-    SAMPLES_PER_FRAME,
-    audio_window,
-    utterance_gain,
-)
+from talkingface.data.batch import AUDIO_CONTEXT, SAMPLES_PER_FRAME, utterance_gain
 from talkingface.data.datasets.index import (
     Box,
     Clip,
@@ -117,7 +113,7 @@ class ClipReader:
         # Piece by piece: frames of the file's size are never held for the whole clip.
         pieces = iter(lambda: list(islice(frames, 32)), [])
         parts = [crop_and_resize(torch.stack(piece), self.size, self.box) for piece in pieces]
-        self._audio[clip] = read_audio(self._sound(clip))
+        self._audio[clip] = read_audio(self._sound(clip), -AUDIO_CONTEXT)
         self._frames[clip] = torch.cat(parts)
 
     def frames(self, clip: int, indices: Sequence[int]) -> Tensor:
@@ -136,10 +132,11 @@ class ClipReader:
         Shape:
             - returns: (frames * 640 + 2 * 3200,) float32 in [-1, 1]
         """
-        if clip in self._audio:
-            return audio_window(self._audio[clip], start, frames)
-        first = start * SAMPLES_PER_FRAME - AUDIO_CONTEXT
-        return read_audio(self._sound(clip), first, frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT)
+        first, count = start * SAMPLES_PER_FRAME, frames * SAMPLES_PER_FRAME + 2 * AUDIO_CONTEXT
+        if clip in self._audio:  # which begins with the first frame's context
+            window = self._audio[clip][first : first + count]
+            return F.pad(window, (0, count - len(window)))
+        return read_audio(self._sound(clip), first - AUDIO_CONTEXT, count)
 
     def gain(self, clip: int) -> Tensor:
         """Factor that brings the clip's whole sound to an rms of 0.1.
@@ -148,7 +145,8 @@ class ClipReader:
             - returns: () float32
         """
         if self._gains[clip].isnan():
-            whole = self._audio[clip] if clip in self._audio else read_audio(self._sound(clip))
+            kept = self._audio.get(clip)
+            whole = read_audio(self._sound(clip)) if kept is None else kept[AUDIO_CONTEXT:]
             self._gains[clip] = float(utterance_gain(whole))
         return self._gains[clip].clone()
 
