@@ -14,7 +14,6 @@ sound and picture of each are moved apart by -8 to +8 frames:
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from torch import Tensor
 from talkingface import FolderDataModule
 from talkingface.data.audio import read_audio
 from talkingface.data.batch import FPS, SAMPLES_PER_FRAME, to_float
+from talkingface.data.datasets.folder import find_folder_clips
+from talkingface.data.datasets.words import match_clips, read_alignment
 from talkingface.data.synthetic.dataset import PEOPLE, make_clip
 from talkingface.data.video import VideoClip
 from talkingface.models.experts.syncnet.expert import SyncExpert
@@ -43,14 +44,16 @@ def held_out_clips(folder: str, fraction: float, seed: int) -> list[Path]:
     return [Path(part.reader.clips[member].path) for member in part.members]
 
 
-def read_speech(table: str) -> dict[str, tuple[float, float]]:
-    """Start of the first and end of the last word of each clip, in seconds."""
-    spans: dict[str, tuple[float, float]] = {}
-    with open(table, newline="") as file:
-        for row in csv.DictReader(file):
-            start, end = spans.get(row["clip"], (float("inf"), 0.0))
-            spans[row["clip"]] = min(start, float(row["start_s"])), max(end, float(row["end_s"]))
-    return spans
+def read_speech(folder: str, table: str) -> dict[str, tuple[float, float]]:
+    """Start of the first and end of the last word of each clip of a folder, in seconds."""
+    alignment, files = read_alignment(Path(table)), find_folder_clips(folder)
+    keys = match_clips(files, alignment)
+    if not keys:
+        raise SystemExit(f"{table} names none of the clips in {folder}.")
+    words = {file.path: alignment[keys[file.name]] for file in files if file.name in keys}
+    return {
+        path: (min(w.start for w in said), max(w.end for w in said)) for path, said in words.items()
+    }
 
 
 def report(name: str, errors: list[int]) -> None:
@@ -62,7 +65,7 @@ def report(name: str, errors: list[int]) -> None:
 
 def evaluate_folder(expert: SyncExpert, options: argparse.Namespace) -> None:
     """Whole clips and short crops of a folder."""
-    speech = read_speech(options.words) if options.words else {}
+    speech = read_speech(options.clips, options.words) if options.words else {}
     offsets = defaultdict(list)
     vshift = options.vshift
     for path in held_out_clips(options.clips, options.held_out, options.seed):
@@ -70,7 +73,7 @@ def evaluate_folder(expert: SyncExpert, options: argparse.Namespace) -> None:
         sound = read_audio(path, 0, len(frames) * SAMPLES_PER_FRAME)
         visual, audio = expert.embed_video(frames), expert.embed_audio(sound)
         offsets["whole clips"].append(find_offset(visual, audio, vshift)[0])
-        begin, end = speech.get(path.stem, (0.0, 0.0))
+        begin, end = speech.get(str(path), (0.0, 0.0))
         for start in range(round(begin * FPS), round(end * FPS) - CROP + 1, 5):
             lips = visual[start : start + CROP - 4]
             second = sound[start * SAMPLES_PER_FRAME : (start + CROP) * SAMPLES_PER_FRAME]

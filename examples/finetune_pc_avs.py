@@ -6,6 +6,7 @@ Prints the PSNR of the clips' held-out ends, rebuilt from sound and pose, before
 """
 
 import argparse
+from pathlib import Path
 
 import pytorch_lightning as pl
 
@@ -53,7 +54,8 @@ def main() -> None:
     trainer.fit(model, clips)
     after = trainer.validate(model, clips, verbose=False)[0]["val/psnr"]
     print(f"validation PSNR {before:.2f} dB before, {after:.2f} dB after {model.updates} updates")
-    print(model.save_pretrained(options.output, with_discriminator=True))
+    shown = {"training_data": Path(options.clips).name}
+    print(model.save_pretrained(options.output, with_discriminator=True, **shown))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,7 @@ def encode(model: Any, frames: Tensor) -> Tensor:
     if isinstance(model, PCAVS):
         encoder = networks.non_identity_encoder
         return encoder.content(encoder(frames[2:-2]))
-    if isinstance(model, DAVS | DAVSRecognition):  # whose networks take frames in [0, 1]
-        return networks.lip_encoder((frames[2:-2] + 1) / 2)
-    raise ValueError(f"{type(model).__name__} has no encoder of lips that this example knows.")
+    return networks.lip_encoder((frames[2:-2] + 1) / 2)  # DAVS's take frames in [0, 1]
 
 
 def forget(model: Any) -> Any:
@@ -93,6 +91,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     model = load_pretrained(options.model)
+    if not isinstance(model, SyncExpert | PCAVS | DAVS | DAVSRecognition):
+        parser.error(f"{type(model).__name__} has no encoder of lips that this example knows.")
     models = {"the same with random weights": forget(model), options.model: model}
     size = getattr(model, "image_size", 96)
 

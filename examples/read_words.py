@@ -33,7 +33,10 @@ def main() -> None:
         "--val-fraction", type=float, default=0.0, help="share held out in training (default: all)"
     )
     options = parser.parse_args()
-    model = DAVSRecognition.from_pretrained(options.model)
+    try:
+        model = DAVSRecognition.from_pretrained(options.model)
+    except ValueError as error:
+        parser.error(str(error))
     names = (model.saved_facts or {}).get("word_names")
     if not names:
         parser.error(f"{options.model} names no words: give the folder that training wrote.")

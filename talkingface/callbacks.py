@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -97,9 +98,9 @@ class LogFrames(pl.Callback):
         shown = isinstance(outputs, dict) and "frames" in outputs and trainer.is_global_zero
         if batch_idx or trainer.sanity_checking or not shown:
             return
-        writer: Any = getattr(trainer.logger, "experiment", None)
-        if not hasattr(writer, "add_image"):
+        if not isinstance(trainer.logger, TensorBoardLogger):  # fast_dev_run's takes any call
             return
+        writer: Any = trainer.logger.experiment
         real, fake = batch["video"][: self.clips].cpu(), outputs["frames"][: self.clips].cpu()
         source = batch["source"][: self.clips, 0].cpu()
         step = getattr(pl_module, "updates", trainer.global_step)

@@ -130,6 +130,12 @@ def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*tfevents*"))
 
 
+def test_a_fast_run_is_left_alone() -> None:
+    made = trainer(callbacks=[LogFrames()], fast_dev_run=True)
+    made.fit(PC_AVS(), loader(2, 2), loader(2, 2))
+    assert made.state.finished
+
+
 class Rates(pl.Callback):
     """Writes down both optimizers' rates of each batch."""
 

@@ -128,6 +128,10 @@ def held(module: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(True)
 
 
+OF_TRAINING = ("training_data", "command", "steps", "figures")
+"""Facts about a saved model that a further training makes untrue."""
+
+
 class ReproducibleModule(PretrainedMixin, pl.LightningModule):
     """A LightningModule that resumes bit-equal and takes :class:`~talkingface.data.batch.Batch`.
 
@@ -168,8 +172,13 @@ class ReproducibleModule(PretrainedMixin, pl.LightningModule):
             )
 
     def on_fit_start(self) -> None:
-        """Train in training mode; Lightning would go on in the mode of ``from_pretrained``."""
+        """Train in training mode; Lightning would go on in the mode of ``from_pretrained``.
+
+        What an opened model says of its own training is not true of what comes out.
+        """
         self.train()
+        facts = dict(self.saved_facts or {})
+        self.saved_facts = {name: facts[name] for name in facts if name not in OF_TRAINING}
         if self._resumed is not None:
             restore_generators(self._resumed)
 

@@ -83,6 +83,8 @@ def transfer_players(
         ValueError: If it is another class, or its weights do not fit this model's sizes.
     """
     other: Any = load_pretrained(path, type(module))
+    if words := (other.saved_facts or {}).get("word_names"):
+        module.saved_facts = {"word_names": words}
     transfer(adapt(other.inference_networks.state_dict()), module.networks, str(path))
     if other.lacks_discriminator:
         log.info("%s was saved without its discriminator: this one begins anew", path)

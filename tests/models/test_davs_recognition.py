@@ -1,18 +1,21 @@
 """DAVS's first stage learns words and people, by the supervisions that are on."""
 
 import itertools
+import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 import yaml
 from torch import Tensor
 from torch.utils.data import DistributedSampler, default_collate
 
+from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.supervision import labelled_faces, spread_frames, verify_people
 from talkingface.training import CONFIGS
 from tests.models.tiny import (
@@ -209,6 +212,40 @@ def test_goes_on_from_another_run_with_other_words_and_people(
         assert torch.equal(value, model.average.module.state_dict()[name]), name
     for name, value in model.discriminator.state_dict().items():
         assert torch.equal(value, other.discriminator.state_dict()[name]), name
+
+
+class Words(pl.LightningDataModule):
+    """Batches whose words have names."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.word_names = list(names)
+
+    def train_dataloader(self) -> Any:
+        return loader(4, 2)
+
+
+def test_what_a_model_said_of_its_training_is_forgotten_and_its_words_are_the_datas(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = {"training_data": "drawn people", "steps": 9, "command": "fit", "licence": "MIT"}
+    folder = DAVS_RECOGNITION().save_pretrained(
+        tmp_path / "known", word_names=["a", "b", "c"], **facts
+    )
+    opened = DAVSRecognition.from_pretrained(folder)
+    started = DAVS_RECOGNITION().initialise(folder)
+    for number, model in enumerate((opened, started)):
+        caplog.clear()
+        trainer().fit(model, datamodule=Words("a", "x", "c"))
+        assert "number 1 was 'b' and is 'x' now" in caplog.text
+        saved = model.save_pretrained(tmp_path / f"tuned{number}")
+        config = json.loads((saved / "config.json").read_text())
+        assert config["word_names"] == ["a", "x", "c"]
+        assert [config.get(name) for name in ("training_data", "steps", "command")] == [None] * 3
+        assert config["licence"] == (None if number else "MIT")  # weights go on under theirs
+    caplog.clear()
+    trainer().fit(DAVSRecognition.from_pretrained(folder), datamodule=Words("a", "b", "c"))
+    assert "other words" not in caplog.text
 
 
 def test_a_shared_classifier_may_go_on_as_two(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from talkingface.models.davs.networks import DAVSNetworks, PersonBackbone, Perso
 from talkingface.models.davs.recognition import DAVSRecognition
 from talkingface.models.davs.stabilisation import stabilise
 from talkingface.models.davs.supervision import (
+    check_words,
     labelled_faces,
     measured_count,
     report_accumulation,
@@ -376,9 +377,10 @@ class DAVS(TalkingFaceModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Say once what accumulation does to the contrastive loss."""
+        """Say once what accumulation does to the contrastive loss, and where words changed."""
         super().on_fit_start()
         report_accumulation(self)
+        check_words(self)
 
     # -------------------------------------------------------------------------------- training
 

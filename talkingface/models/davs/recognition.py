@@ -17,6 +17,7 @@ from talkingface.models.components.audio_frontends import DAVSMFCC
 from talkingface.models.davs.discriminators import DomainDiscriminator
 from talkingface.models.davs.networks import PersonBackbone, RecognitionNetworks
 from talkingface.models.davs.supervision import (
+    check_words,
     labelled_faces,
     measured_count,
     report_accumulation,
@@ -183,9 +184,10 @@ class DAVSRecognition(AdversarialModule):
         return {name: state[name.removeprefix("audio_")] for name in wanted} | state
 
     def on_fit_start(self) -> None:
-        """Say once what accumulation does to the contrastive loss."""
+        """Say once what accumulation does to the contrastive loss, and where words changed."""
         super().on_fit_start()
         report_accumulation(self)
+        check_words(self)
 
     def forward(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Word embeddings of lips and of sound, (B, word_frames, dim) each.

@@ -144,6 +144,24 @@ def report_accumulation(module: Any) -> None:
         )
 
 
+def check_words(module: Any) -> None:
+    """Note the data's words; warn where the classifier goes on with others, as many as these."""
+    names = list(getattr(getattr(module.trainer, "datamodule", None), "word_names", ()))
+    if not (module.word_weight and names):
+        return
+    known = list((module.saved_facts or {}).get("word_names") or names)
+    changed = [number for number, word in enumerate(known) if [word] != names[number:][:1]]
+    if len(known) == len(names) and changed:
+        log.warning(
+            "the word classifier goes on with other words: number %d was %r and is %r now; "
+            "data.word_names gives words the numbers that they had",
+            changed[0],
+            known[changed[0]],
+            names[changed[0]],
+        )
+    module.saved_facts = {**(module.saved_facts or {}), "word_names": names}
+
+
 def value_of(module: Any, metric: Metric) -> Any:
     """A metric's value, or None where what it was given, on all ranks, says nothing.
 

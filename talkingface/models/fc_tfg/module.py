@@ -352,12 +352,14 @@ class FCTFG(TalkingFaceModule):
         if self.sync_weight and "sync" not in self._fixed:
             raise FileNotFoundError(
                 f"sync_weight={self.sync_weight} needs a sync expert: give --init.sync "
-                "runs/sync_expert/model (sync-expert for drawn faces), or set the weight to 0."
+                "runs/sync_expert/model (sync-expert for drawn faces; in Python "
+                "model.initialise(sync=...)), or set the weight to 0."
             )
         if self.reading_weight and "taught" not in self._fixed:
             raise FileNotFoundError(
                 f"reading_weight={self.reading_weight} needs a taught inversion: give "
-                "--init.taught runs/taught_last/model, or set the weight to 0."
+                "--init.taught runs/taught_last/model (in Python model.initialise(taught=...)), "
+                "or set the weight to 0."
             )
         if self.identity_weight and "identity" not in self._fixed:
             self._fixed["identity"] = identity_loss(self.identity)
@@ -366,7 +368,8 @@ class FCTFG(TalkingFaceModule):
                 net, url = _TRUNKS[self.perceptual]
                 raise FileNotFoundError(
                     f"perceptual_weight={self.perceptual_weight} needs the weights of {net}: "
-                    f"download {url} and give --init.lpips FILE, or set the weight to 0."
+                    f"download {url} and give --init.lpips FILE (in Python "
+                    "model.initialise(lpips=FILE)), or set the weight to 0."
                 )
             self._fixed["vgg19"] = VGG19Features.pretrained()
         for name, network in self._fixed.items():
