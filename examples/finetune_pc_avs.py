@@ -54,8 +54,8 @@ def main() -> None:
     trainer.fit(model, clips)
     after = trainer.validate(model, clips, verbose=False)[0]["val/psnr"]
     print(f"validation PSNR {before:.2f} dB before, {after:.2f} dB after {model.updates} updates")
-    shown = {"training_data": Path(options.clips).name}
-    print(model.save_pretrained(options.output, with_discriminator=True, **shown))
+    data = Path(options.clips).name
+    print(model.save_pretrained(options.output, with_discriminator=True, training_data=data))
 
 
 if __name__ == "__main__":

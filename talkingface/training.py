@@ -108,15 +108,15 @@ class TalkingFaceCLI(LightningCLI):
             raise ValueError(f"{name} has no --init.{unknown[0]}, but {', '.join(stages)}.")
         start(**weights)
 
-    before_validate = before_test = initialise
-
     def before_fit(self) -> None:
         """Start from earlier stages; a resumed run goes on in its own folder, with its best."""
         self.initialise()
-        for callback in self.trainer.checkpoint_callbacks:
-            path = self.config["fit"]["ckpt_path"]
-            if path and isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+        path = self.config[self.subcommand]["ckpt_path"]
+        for callback in self.trainer.checkpoint_callbacks if path not in (None, "best") else ():
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(Path(path).parent)
+
+    before_validate = before_test = before_fit
 
     def after_fit(self) -> None:
         """Save the best model as a folder."""
@@ -221,7 +221,7 @@ def explain(message: str) -> str:
     failed = re.search(
         r"Problem with given class_path '([\w.]+)':\s+(?=\S)(?!Parser key)(.+)", message
     )
-    if failed and "Option '" not in failed[2] and "arguments are required" not in failed[2]:
+    if failed:
         return f"{failed[1]}: {failed[2]}"
     kind = r"Expected a (?:<class '(?!NoneType)(\w+)'>|typing\.(\w+\[.*?\]))"
     if wanted := re.search(kind, message):

@@ -158,7 +158,7 @@ class PretrainedMixin(_Module):
         revision: str | None = None,
         **overrides: Any,
     ) -> Self:
-        """Open a saved model, in eval mode.
+        """Open a saved model, in eval mode; what its last training froze is free again.
 
         Args:
             name: a model of the package (``face-reader``), a folder, a Lightning ``.ckpt`` file,
@@ -167,8 +167,6 @@ class PretrainedMixin(_Module):
             map_location: device to put it on.
             revision: branch, tag or commit of a model on the hub; its main branch by default.
             overrides: hyperparameters to replace.
-
-        What was frozen in a model's last training (``freeze``) is not any more.
 
         Raises:
             FileNotFoundError: if there is no such model.

@@ -103,7 +103,7 @@ def make_word_clip(
         motion: as for `make_clip`.
 
     Raises:
-        ValueError: if a number is out of range, or the word is unknown or none.
+        ValueError: if a number is out of range, or the word is unknown or not one.
 
     Example:
         >>> clip = make_word_clip(person=3, word=next(iter(WORDS)))

@@ -146,7 +146,7 @@ def report_accumulation(module: Any) -> None:
 
 def check_words(module: Any) -> None:
     """Note the data's words; warn where the classifier goes on with others, as many as these."""
-    names = list(getattr(getattr(module.trainer, "datamodule", None), "word_names", ()))
+    names = list(getattr(getattr(module.trainer, "datamodule", None), "word_names", None) or ())
     if not (module.word_weight and names):
         return
     known = list((module.saved_facts or {}).get("word_names") or names)
